@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* An image with its backing chain: extents are resolved down the chain. */
+#ifndef FORMAT_CHAIN_H
+#define FORMAT_CHAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "format/gate.h"
+#include "format/image.h"
+
+struct chain {
+	struct image **im; /* [0] the top; owned */
+	unsigned n;
+	struct file **files; /* what extent.file indexes; borrowed of the images */
+	unsigned n_files;
+	uint64_t size; /* virtual size of the top, bytes */
+};
+
+struct chain_request {
+	enum format format;    /* of the top; FORMAT_PROBE detects */
+	const char *snapshot;  /* internal snapshot (id or name) to read, or NULL */
+	bool no_backing;       /* open the top only */
+	bool force_share;      /* take no locks */
+	bool direct;           /* open backing files with O_DIRECT */
+	const struct gate *gate;
+	const struct watch *watch;
+};
+
+/* top is taken (also on failure). Takes the reader's image locks unless
+ * force_share. Loops (by device and inode) and depth are ERR_LIMIT. */
+int chain_open(struct chain **ret, struct file *top,
+	const struct chain_request *rq, struct err *e);
+/*
+ * As image_describe, over the whole chain: HOLE appears only where depth
+ * would reach `base` (number of images to look into; UINT32_MAX: all) - at
+ * the chain's end it is ZERO, with depth of the last image that was asked.
+ * A backing that is shorter reads as zeros behind its end.
+ */
+int chain_describe(struct chain *c, uint32_t base, uint64_t voff,
+	uint64_t len, struct extent *ret, size_t cap, size_t *ret_n,
+	struct err *e);
+void chain_close(struct chain *c);
+void chain_close_p(struct chain **c);
+
+/* The name that a backing reference resolves to, as qemu-img prints it in
+ * full-backing-filename: relative ones against the overlay's directory. To
+ * be freed. NULL when out of memory. */
+char *chain_full_name(const char *overlay, const char *backing);
+
+#endif

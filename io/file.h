@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A host file: an fd, its name for messages, and whole reads and writes. Short
+ * transfers and EINTR end here. Every error names the file (err.file).
+ * Nothing here is ever mapped.
+ */
+#ifndef IO_FILE_H
+#define IO_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+enum file_flags {
+	FILE_READ = 0,
+	FILE_WRITE = 1 << 0,    /* O_RDWR */
+	FILE_DIRECT = 1 << 1,   /* O_DIRECT; align is probed */
+	FILE_BENEATH = 1 << 2,  /* openat2 RESOLVE_BENEATH|NO_MAGICLINKS */
+	FILE_NOFOLLOW = 1 << 3,
+	FILE_CREATE = 1 << 4,   /* O_CREAT|O_EXCL, 0644 */
+};
+
+struct file {
+	int fd;
+	bool own_fd;    /* file_close closes it */
+	bool writable;
+	bool is_block;  /* a block device, else a regular file */
+	bool direct;    /* opened with O_DIRECT */
+	uint32_t align; /* alignment of offset, length and memory for I/O; 1 if
+			 * not direct, a power of two otherwise */
+	uint64_t size;  /* at open, or since file_truncate; bytes */
+	dev_t dev;      /* identity, for loop detection and "same file" */
+	ino_t ino;
+	char *name;     /* as given by the caller; owned */
+};
+
+/*
+ * Opens path relative to dirfd (AT_FDCWD for the process's). Only regular
+ * files and block devices are images: a directory, fifo, socket or character
+ * device is ERR_FORMAT and is never waited on (O_NONBLOCK). /dev/fdset/N is
+ * an ordinary name.
+ */
+int file_open(struct file **ret, int dirfd, const char *path, unsigned flags,
+	struct err *e);
+/* Wraps an fd of the caller's (not owned); name is for messages. */
+int file_from_fd(struct file **ret, int fd, const char *name, struct err *e);
+void file_close(struct file *f); /* NULL is fine */
+void file_close_p(struct file **f);
+
+/* Reads exactly len bytes; an end of file before that is ERR_CORRUPT. */
+int file_read(struct file *f, void *buf, size_t len, uint64_t off,
+	struct err *e);
+/* As much as there is; the rest of buf is zeroed. *ret_got may be NULL. */
+int file_read_padded(struct file *f, void *buf, size_t len, uint64_t off,
+	size_t *ret_got, struct err *e);
+int file_write(struct file *f, const void *buf, size_t len, uint64_t off,
+	struct err *e);
+/* fdatasync (the size is data); a failure is final, it is never retried. */
+int file_sync(struct file *f, struct err *e);
+int file_truncate(struct file *f, uint64_t size, struct err *e);
+/* Makes [off, off+len) read as zeros: punches a hole (a file's tail may be
+ * extended by it), else zero-range, else writes zeros. */
+int file_zero(struct file *f, uint64_t off, uint64_t len, struct err *e);
+/* Reserves blocks without changing content or size (fallocate KEEP_SIZE);
+ * *ret_done false where the file system cannot. ENOSPC is an error. */
+int file_reserve(struct file *f, uint64_t off, uint64_t len, bool *ret_done,
+	struct err *e);
+/* posix_fallocate semantics: allocates, grows the size. */
+int file_allocate(struct file *f, uint64_t off, uint64_t len, struct err *e);
+/* Bytes allocated on disk: st_blocks * 512. */
+int file_allocated(struct file *f, uint64_t *ret, struct err *e);
+/* Current size (fstat, or the device's size); f->size is refreshed. */
+int file_size(struct file *f, uint64_t *ret, struct err *e);
+/* Advice; failures are of no consequence. */
+void file_sequential(struct file *f);
+void file_drop_cache(struct file *f, uint64_t off, uint64_t len);
+bool file_same(const struct file *a, const struct file *b);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * QEMU's image locks: OFD read locks on byte 100+i (permission i is used) and
+ * 200+i (permission i is not shared with others), conflicts tested by
+ * F_OFD_GETLK. A running QEMU and byre exclude each other by them.
+ */
+#ifndef IO_LOCK_H
+#define IO_LOCK_H
+
+#include <stdbool.h>
+
+#include "io/file.h"
+
+enum lock_perm {
+	LOCK_CONSISTENT_READ = 1 << 0,
+	LOCK_WRITE = 1 << 1,
+	LOCK_WRITE_UNCHANGED = 1 << 2,
+	LOCK_RESIZE = 1 << 3,
+};
+
+/* What a reader of an image takes: 100 and 201. */
+#define LOCK_READER_USE LOCK_CONSISTENT_READ
+#define LOCK_READER_KEEP LOCK_WRITE
+/* A writer: 100, 101, 103 and 201, 203. */
+#define LOCK_WRITER_USE (LOCK_CONSISTENT_READ | LOCK_WRITE | LOCK_RESIZE)
+#define LOCK_WRITER_KEEP (LOCK_WRITE | LOCK_RESIZE)
+
+/*
+ * Takes the locks until the fd is closed. A conflict is ERR_BUSY with QEMU's
+ * message: Failed to get shared "write" lock (the permission's name is
+ * consistent read, write, write unchanged, resize). File systems without locks
+ * are passed over.
+ */
+int lock_image(struct file *f, unsigned use, unsigned keep, struct err *e);
+void lock_release(struct file *f);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* One or more images into one new (or existing) raw or qcow2 image. */
+#ifndef OP_CONVERT_H
+#define OP_CONVERT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/watch.h"
+#include "format/qcow2_write.h"
+#include "io/engine.h"
+#include "op/source.h"
+
+enum cache_mode {
+	CACHE_AUTO,         /* O_DIRECT where it pays, else buffered with bounded
+			     * dirty data; durable at exit */
+	CACHE_UNSAFE,       /* buffered, no flush */
+	CACHE_WRITEBACK,    /* buffered, one flush at the end */
+	CACHE_WRITETHROUGH, /* as writeback: durable at the end */
+	CACHE_NONE,         /* O_DIRECT, one flush at the end */
+	CACHE_DIRECTSYNC,   /* as none */
+};
+
+#define CONVERT_SPARSE_DEFAULT 4096
+#define CONVERT_SPARSE_MAX (16u << 20)
+
+struct convert_request {
+	const struct source *sources; /* concatenated */
+	unsigned n_sources;
+	const struct gate *gate;
+
+	int target_dirfd;
+	const char *target;           /* or NULL with target_fd */
+	int target_fd;
+	enum format target_format;    /* RAW or QCOW2 */
+	struct qcow2_options qcow2;   /* size is filled in by convert */
+	enum preallocation raw_preallocation;
+	bool no_create;               /* -n: exists, big enough, keep inode */
+	bool target_is_zero;          /* with no_create */
+	bool compress;                /* -c */
+	struct codec_params codec;
+	uint64_t sparse_size;         /* -S; 0 writes every byte */
+	bool sparse_given;            /* -S was given (no clones then) */
+	bool copy_range;              /* -C */
+	bool salvage;                 /* --salvage: bad ranges become zeros */
+	uint64_t rate_limit;          /* bytes per second, 0: none */
+	uint64_t max_size;            /* most bytes to write; 0: no limit */
+	bool digest;                  /* compute the content digest */
+
+	enum cache_mode cache;        /* -t */
+	enum engine_kind engine;
+	unsigned workers;             /* 0: pool_cpus() */
+	const struct watch *watch;
+};
+
+struct convert_result {
+	uint64_t virtual_size;
+	uint64_t bytes_data;     /* guest bytes written as data */
+	uint64_t bytes_zero;     /* guest bytes that read as zeros */
+	uint64_t bytes_read;     /* host bytes read */
+	uint64_t sync_nsec;      /* time spent in fsync */
+	bool has_digest;
+	struct digest_value digest;
+};
+
+/* A new target appears under its name only when whole; an existing one is
+ * written in place: every refusal comes before its first changed byte, and an
+ * error after that says that it may be partial. */
+int convert_run(const struct convert_request *rq, struct convert_result *ret,
+	struct err *e);
+
+/* Reads a source and digests what the guest sees. */
+int convert_digest(const struct source *s, const struct gate *g,
+	unsigned workers, enum engine_kind engine, const struct watch *w,
+	struct convert_result *ret, struct err *e);
+
+#endif

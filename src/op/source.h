@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* How an operation names an image that it reads. */
+#ifndef OP_SOURCE_H
+#define OP_SOURCE_H
+
+#include <stdbool.h>
+
+#include "format/chain.h"
+#include "format/gate.h"
+
+struct source {
+	int dirfd;            /* AT_FDCWD usually */
+	const char *path;     /* or NULL when fd is used */
+	int fd;               /* an open fd of the caller's, when path is NULL */
+	enum format format;   /* FORMAT_PROBE: detect */
+	const char *snapshot; /* internal snapshot, or NULL */
+	bool force_share;     /* -U */
+	bool direct;          /* -T none, directsync */
+};
+
+/* Opens it with its chain. Under gate->safe the whole policy is applied first
+ * (gate_inspect, deep) and a refusal is ERR_DENIED. */
+int source_open(const struct source *s, const struct gate *g,
+	bool no_backing, const struct watch *w, struct chain **ret,
+	struct err *e);
+
+#endif
