@@ -4,10 +4,13 @@
  *
  *   block size B = 1 MiB; the guest's bytes are cut into blocks, the last one
  *   padded with zeros. leaf(i) = XXH3_128(block i, seed 0) in canonical
- *   (big-endian) form, 16 bytes. n = 1 + index of the last block that is not
- *   all zero, or 0. Fan-out F = 64: over an infinite sequence of leaves that
+ *   (big-endian) form, 16 bytes. n = 1 + index of the last leaf that differs
+ *   from the leaf of an all-zero block, or 0 (an image that does not end on a
+ *   block ends in a padded one; whether trailing zero blocks are fed at all
+ *   makes no difference). Fan-out F = 64: over an infinite sequence of leaves that
  *   is all-zero leaves from n on, node(k, i) = XXH3_128(the 64 children
- *   node(k-1, 64i .. 64i+63), seed k), node(0, i) = leaf(i). h = the smallest
+ *   node(k-1, 64i .. 64i+63), seed k), the children's 16 bytes one behind the other, 1024 bytes;
+ *   node(0, i) = leaf(i). h = the smallest
  *   h with 64^h >= n (h = 0 for n <= 1). root = XXH3_128("byre1\0\0\0" | u64be
  *   B | u64be n | node(h, 0) (16 zero bytes when n = 0), seed 0).
  *
@@ -31,10 +34,11 @@ struct digest_value {
 	uint8_t b[16];
 };
 
-/* Feed leaves in guest order. State is about 8 KiB; no allocation. */
+/* Feed leaves in guest order. State is about 8 KiB; no allocation. The members
+ * are digest.c's own. */
 struct digest {
 	uint64_t count;   /* blocks fed, zero ones included */
-	uint64_t kept;    /* 1 + index of the last non-zero block */
+	uint64_t kept;    /* 1 + index of the last non-zero block: n */
 	uint8_t node[DIGEST_LEVELS][DIGEST_FANOUT][16];
 	uint32_t used[DIGEST_LEVELS]; /* children present per level */
 	struct digest_value zero[DIGEST_LEVELS + 1]; /* all-zero subtrees */
