@@ -76,6 +76,8 @@ int file_allocated(struct file *f, uint64_t *ret, struct err *e);
 int file_size(struct file *f, uint64_t *ret, struct err *e);
 /* Advice; failures are of no consequence. */
 void file_sequential(struct file *f);
+/* Starts write-back of dirty pages without waiting for it. */
+void file_flush_start(struct file *f);
 void file_drop_cache(struct file *f, uint64_t off, uint64_t len);
 bool file_same(const struct file *a, const struct file *b);
 

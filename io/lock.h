@@ -12,18 +12,19 @@
 #include "io/file.h"
 
 enum lock_perm {
-	LOCK_CONSISTENT_READ = 1 << 0,
-	LOCK_WRITE = 1 << 1,
-	LOCK_WRITE_UNCHANGED = 1 << 2,
-	LOCK_RESIZE = 1 << 3,
+	LOCK_PERM_READ = 1 << 0, /* consistent read */
+	LOCK_PERM_WRITE = 1 << 1,
+	LOCK_PERM_WRITE_UNCHANGED = 1 << 2,
+	LOCK_PERM_RESIZE = 1 << 3,
 };
 
 /* What a reader of an image takes: 100 and 201. */
-#define LOCK_READER_USE LOCK_CONSISTENT_READ
-#define LOCK_READER_KEEP LOCK_WRITE
+#define LOCK_READER_USE LOCK_PERM_READ
+#define LOCK_READER_KEEP LOCK_PERM_WRITE
 /* A writer: 100, 101, 103 and 201, 203. */
-#define LOCK_WRITER_USE (LOCK_CONSISTENT_READ | LOCK_WRITE | LOCK_RESIZE)
-#define LOCK_WRITER_KEEP (LOCK_WRITE | LOCK_RESIZE)
+#define LOCK_WRITER_USE                                                        \
+	(LOCK_PERM_READ | LOCK_PERM_WRITE | LOCK_PERM_RESIZE)
+#define LOCK_WRITER_KEEP (LOCK_PERM_WRITE | LOCK_PERM_RESIZE)
 
 /*
  * Takes the locks until the fd is closed. A conflict is ERR_BUSY with QEMU's
