@@ -1,54 +1,56 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one road of guest bytes: workers take windows in order, describe them,
- * read and decode, find zeros, let the sink place the runs, and write.
+ * The one road of guest bytes: workers take windows in order, read and
+ * unpack them, find zeros, (re)pack, let the sink place the runs, and write.
+ * The bytes written are the same for any number of workers and any engine.
  */
 #ifndef OP_PIPELINE_H
 #define OP_PIPELINE_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/digest.h"
 #include "base/watch.h"
 #include "format/chain.h"
-#include "format/qcow2_write.h"
 #include "io/engine.h"
+#include "op/scan.h"
+#include "op/sink.h"
 
 #define PIPELINE_WINDOW (UINT64_C(1) << 20) /* guest bytes, at least */
 
-struct sink;
-
-/* One guest run, in guest order within a window. */
-struct sink_ops {
-	const char *name;
-	/* Runs go to data/zero/packed in guest order over the whole image,
-	 * one thread at a time. Not ordered: any order, any thread. */
-	bool ordered;
-	/* Zeros in a run shorter than unit are left in the data; a multiple of
-	 * 512. Clusters for qcow2. */
-	uint64_t unit;
-	int (*data)(struct sink *s, uint64_t voff, const void *buf, size_t len,
-		struct placed_list *out, struct err *e);
-	int (*zero)(struct sink *s, uint64_t voff, uint64_t len,
-		struct placed_list *out, struct err *e);
-	int (*packed)(struct sink *s, uint64_t voff, const void *buf,
-		size_t len, struct placed_list *out, struct err *e);
-	/* A run that stays unallocated (the backing has it). */
-	int (*hole)(struct sink *s, uint64_t voff, uint64_t len,
-		struct err *e);
-	/* All runs were written: metadata, final size. */
-	int (*finish)(struct sink *s, struct err *e);
-	void (*abandon)(struct sink *s);
+struct pipeline_request {
+	const struct scan_source *src;
+	unsigned n_src;
+	uint32_t base;          /* see struct scan */
+	struct chain *cow;      /* see struct scan */
+	uint64_t size;          /* guest bytes of the target */
+	struct sink *sink;
+	bool every_byte;        /* -S 0: zeros and holes are data */
+	bool compress;          /* pack each cluster (sink->packs) */
+	enum codec_kind codec;
+	struct codec_params codec_params;
+	bool clone;             /* share blocks with the source where the file
+				 * system can (raw sinks) */
+	bool copy_range;        /* copy inside the kernel where it can */
+	bool salvage;
+	bool digest;
+	uint64_t rate_limit;    /* bytes per second, 0: none */
+	uint64_t max_bytes;     /* most data bytes, 0: no limit */
+	bool flush_early;       /* start write-back as we go */
+	enum engine_kind engine;
+	unsigned workers;
+	const struct watch *watch;
 };
 
-struct sink {
-	const struct sink_ops *ops;
-	struct file *file;      /* placed data goes here */
-	struct file *data_file; /* or here, when to_data_file */
-	uint64_t unit;          /* overrides ops->unit when not 0 */
-	void *priv;
+struct pipeline_result {
+	uint64_t bytes_data; /* guest bytes placed as data (packed or not) */
+	uint64_t bytes_zero;
+	uint64_t bytes_read; /* host bytes */
+	struct digest_value digest;
 };
+
+int pipeline_run(const struct pipeline_request *rq,
+	struct pipeline_result *ret, struct err *e);
 
 #endif

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sources are opened and judged, then the target, then every contradiction is
+ * refused, and only then is a byte changed. The work itself is the pipeline's.
+ */
+#include "op/convert.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "op/pipeline.h"
+#include "op/target.h"
+
+#define SOURCES_MAX 1024
+
+struct job {
+	const struct convert_request *rq;
+	struct scan_source *src;
+	unsigned n_src; /* opened so far */
+	uint64_t size;  /* guest bytes of the target */
+	struct chain *cow;
+	uint64_t cow_size;
+	struct qcow2_options qcow2;
+	struct target target, data;
+	struct sink sink;
+};
+
+static int
+open_sources(struct job *j, struct err *e)
+{
+	const struct convert_request *rq = j->rq;
+	struct chain *c;
+	uint64_t size;
+	unsigned i;
+
+	if (rq->n_sources == 0 || rq->n_sources > SOURCES_MAX)
+		return err_set(e, ERR_USAGE, "%u source images, limit 1 to %d",
+			rq->n_sources, SOURCES_MAX);
+	j->src = calloc(rq->n_sources, sizeof(*j->src));
+	if (!j->src)
+		return err_set(e, ERR_NOMEM, "no memory for the sources");
+	for (i = 0; i < rq->n_sources; i++) {
+		if (source_open(&rq->sources[i], rq->gate, false, rq->watch,
+			    &c, e))
+			return -1;
+		j->src[i].chain = c;
+		j->n_src = i + 1;
+		size = units_align_up(c->size, 512);
+		j->src[i].start = j->size;
+		j->src[i].size = size;
+		if (size > INT64_MAX - j->size)
+			return err_set(e, ERR_LIMIT,
+				"the sources are %" PRIu64 " + %" PRIu64
+				" bytes long together, limit %" PRId64,
+				j->size, size, INT64_MAX);
+		j->size += size;
+	}
+	if (rq->gate->size_max && j->size > rq->gate->size_max)
+		return err_set(e, ERR_LIMIT, "virtual size %" PRIu64
+			" bytes, limit %" PRIu64, j->size,
+			rq->gate->size_max);
+	return 0;
+}
+
+/* The backing file of the target: named by the caller, so it is opened
+ * without the gate's leave; what it names in turn is the gate's business. */
+static int
+open_cow(struct job *j, struct err *e)
+{
+	const struct convert_request *rq = j->rq;
+	struct source s = {.dirfd = rq->target_dirfd, .fd = -1,
+		.force_share = true};
+	struct gate g = *rq->gate;
+	char *path;
+	int r;
+
+	if (!rq->target)
+		return err_set(e, ERR_USAGE,
+			"a backing file needs a target with a name");
+	path = chain_full_name(rq->target, rq->qcow2.backing);
+	if (!path)
+		return err_set(e, ERR_NOMEM, "no memory for a name");
+	s.path = path;
+	s.format = rq->qcow2.backing_format
+		? probe_format_from_name(rq->qcow2.backing_format)
+		: FORMAT_PROBE;
+	g.safe = false;
+	r = source_open(&s, &g, false, rq->watch, &j->cow, e);
+	free(path);
+	if (r)
+		return err_prefix(e, "backing file of the target");
+	j->cow_size = j->cow->size;
+	return 0;
+}
+
+static int
+check_usage(const struct convert_request *rq, struct err *e)
+{
+	bool qcow2 = rq->target_format == FORMAT_QCOW2;
+
+	if (rq->target_format != FORMAT_RAW && !qcow2)
+		return err_set(e, ERR_UNSUPPORTED, "%s: not supported",
+			probe_format_name(rq->target_format));
+	if (rq->compress && !qcow2)
+		return err_set(e, ERR_USAGE,
+			"Compression not supported for this file format");
+	if (rq->no_create && qcow2)
+		return err_set(e, ERR_UNSUPPORTED,
+			"writing into an existing qcow2 is not supported");
+	if (rq->target_is_zero && !rq->no_create)
+		return err_set(e, ERR_USAGE,
+			"--target-is-zero requires use of -n flag");
+	if (qcow2 && rq->qcow2.backing && rq->n_sources > 1)
+		return err_set(e, ERR_USAGE, "Having a backing file for the "
+			"target makes no sense when concatenating multiple "
+			"input images");
+	if (rq->compress && rq->qcow2.data_file)
+		return err_set(e, ERR_USAGE,
+			"compression and an external data file");
+	if (rq->compress && rq->qcow2.preallocation != PREALLOC_OFF)
+		return err_set(e, ERR_USAGE, "Compression and preallocation "
+			"not supported at the same time");
+	if (rq->sparse_size > CONVERT_SPARSE_MAX || rq->sparse_size % 512)
+		return err_set(e, ERR_USAGE, "sparse size %" PRIu64
+			" is no multiple of 512 up to %u", rq->sparse_size,
+			CONVERT_SPARSE_MAX);
+	return 0;
+}
+
+/* O_DIRECT pays for what the page cache could not hold anyway. */
+static bool
+direct_pays(uint64_t size)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && page > 0 &&
+		size / (uint64_t)page > (uint64_t)pages / 2;
+}
+
+static int
+open_target(struct job *j, struct err *e)
+{
+	const struct convert_request *rq = j->rq;
+	bool direct = rq->cache == CACHE_NONE || rq->cache == CACHE_DIRECTSYNC;
+	bool prefer = rq->cache == CACHE_AUTO && direct_pays(j->size);
+	unsigned i, k;
+
+	if (target_open(&j->target, rq->target_dirfd, rq->target,
+		    rq->target_fd, rq->no_create, direct, prefer, e))
+		return -1;
+	for (i = 0; i < j->n_src; i++)
+		for (k = 0; k < j->src[i].chain->n_files; k++)
+			if (file_same(j->target.file,
+				    j->src[i].chain->files[k])) {
+				err_set(e, ERR_USAGE,
+					"is a source and the target");
+				return err_file(e, j->target.file->name);
+			}
+	if ((rq->no_create || j->target.file->is_block) &&
+		j->target.file->size < j->size) {
+		err_set(e, ERR_USAGE,
+			"output file is smaller than input file: %" PRIu64
+			" bytes, needed %" PRIu64, j->target.file->size,
+			j->size);
+		return err_file(e, j->target.file->name);
+	}
+	if (j->target.file->is_block && rq->target_format == FORMAT_QCOW2)
+		return err_set(e, ERR_UNSUPPORTED,
+			"qcow2 on a block device is not supported");
+	if (rq->target_format == FORMAT_QCOW2 && rq->qcow2.data_file)
+		return target_open(&j->data, rq->target_dirfd,
+			rq->qcow2.data_file, -1, false, direct, prefer, e);
+	return 0;
+}
+
+/* Largest power of two that is at most v, 512 at least. */
+static uint64_t
+unit_of(uint64_t v)
+{
+	uint64_t unit = 512;
+
+	while (unit * 2 <= v)
+		unit *= 2;
+	return unit;
+}
+
+static int
+preallocate_raw(struct job *j, struct err *e)
+{
+	static const uint8_t zeros[64 * 1024];
+	struct file *f = j->target.file;
+	uint64_t at;
+
+	switch (j->rq->raw_preallocation) {
+	case PREALLOC_OFF:
+		return 0;
+	case PREALLOC_FALLOC:
+		return file_allocate(f, 0, j->size, e);
+	case PREALLOC_FULL:
+		for (at = 0; at < j->size; at += sizeof(zeros))
+			if (file_write(f, zeros,
+				    units_min(sizeof(zeros), j->size - at),
+				    at, e))
+				return -1;
+		return 0;
+	default:
+		return err_set(e, ERR_USAGE,
+			"raw images have no metadata to preallocate");
+	}
+}
+
+static int
+open_sink(struct job *j, struct err *e)
+{
+	const struct convert_request *rq = j->rq;
+	bool durable = rq->cache != CACHE_UNSAFE;
+	bool fresh = rq->no_create ? rq->target_is_zero
+				   : !j->target.file->is_block;
+
+	if (!rq->no_create && target_clear(&j->target, e))
+		return -1;
+	j->target.changed = j->target.publish == NULL;
+	if (rq->target_format == FORMAT_RAW) {
+		if (!rq->no_create && preallocate_raw(j, e))
+			return -1;
+		return sink_raw_open(&j->sink, j->target.file, j->size,
+			unit_of(rq->sparse_size), fresh, e);
+	}
+	if (j->data.file && target_clear(&j->data, e))
+		return -1;
+	return sink_qcow2_open(&j->sink, j->target.file, j->data.file,
+		&j->qcow2, j->cow_size, rq->compress, durable, e);
+}
+
+static int
+run(struct job *j, struct convert_result *ret, struct err *e)
+{
+	const struct convert_request *rq = j->rq;
+	struct pipeline_result pr = {0};
+	struct pipeline_request p = {
+		.src = j->src,
+		.n_src = j->n_src,
+		.base = j->cow ? 1 : UINT32_MAX,
+		.cow = j->cow,
+		.size = j->size,
+		.sink = &j->sink,
+		.every_byte = rq->sparse_size == 0,
+		.compress = rq->compress,
+		.codec = j->qcow2.compression,
+		.codec_params = rq->codec,
+		.clone = !rq->sparse_given,
+		.copy_range = rq->copy_range,
+		.salvage = rq->salvage,
+		.digest = rq->digest,
+		.rate_limit = rq->rate_limit,
+		.max_bytes = rq->max_size,
+		.flush_early = rq->cache == CACHE_AUTO &&
+			!j->target.file->direct,
+		.engine = rq->engine,
+		.workers = rq->workers,
+		.watch = rq->watch,
+	};
+
+	if (pipeline_run(&p, &pr, e))
+		return -1;
+	ret->virtual_size = j->size;
+	ret->bytes_data = pr.bytes_data;
+	ret->bytes_zero = pr.bytes_zero;
+	ret->bytes_read = pr.bytes_read;
+	ret->has_digest = rq->digest;
+	ret->digest = pr.digest;
+	return sink_finish(&j->sink, e);
+}
+
+static int
+convert_job(struct job *j, struct convert_result *ret, struct err *e)
+{
+	const struct convert_request *rq = j->rq;
+	bool durable = rq->cache != CACHE_UNSAFE;
+
+	if (check_usage(rq, e) || open_sources(j, e))
+		return -1;
+	j->qcow2 = rq->qcow2;
+	j->qcow2.size = j->size;
+	if (rq->target_format == FORMAT_QCOW2 &&
+		qcow2_options_check(&j->qcow2, e))
+		return -1;
+	if (rq->target_format == FORMAT_QCOW2 && rq->qcow2.backing &&
+		open_cow(j, e))
+		return -1;
+	if (open_target(j, e) || open_sink(j, e) || run(j, ret, e))
+		return -1;
+	if (j->data.file &&
+		target_commit(&j->data, durable, &ret->sync_nsec, e))
+		return -1;
+	return target_commit(&j->target, durable, &ret->sync_nsec, e);
+}
+
+int
+convert_run(const struct convert_request *rq, struct convert_result *ret,
+	struct err *e)
+{
+	struct convert_result result = {0};
+	struct job j = {.rq = rq};
+	struct err why = {0};
+	unsigned i;
+	int r;
+
+	r = convert_job(&j, &result, &why);
+	sink_close(&j.sink);
+	target_close(&j.data, NULL);
+	target_close(&j.target, &why);
+	chain_close(j.cow);
+	for (i = 0; i < j.n_src; i++)
+		chain_close(j.src[i].chain);
+	free(j.src);
+	if (r == 0)
+		*ret = result;
+	else if (e)
+		*e = why;
+	return r;
+}
+
+int
+convert_digest(const struct source *s, const struct gate *g, unsigned workers,
+	enum engine_kind engine, const struct watch *w,
+	struct convert_result *ret, struct err *e)
+{
+	struct pipeline_result pr = {0};
+	struct scan_source src = {0};
+	struct sink sink = {0};
+	struct chain *c;
+	int r;
+
+	if (source_open(s, g, false, w, &c, e))
+		return -1;
+	src.chain = c;
+	src.size = units_align_up(c->size, 512);
+	r = sink_null_open(&sink, src.size, e);
+	if (r == 0) {
+		struct pipeline_request p = {
+			.src = &src,
+			.n_src = 1,
+			.base = UINT32_MAX,
+			.size = src.size,
+			.sink = &sink,
+			.digest = true,
+			.engine = engine,
+			.workers = workers,
+			.watch = w,
+		};
+
+		r = pipeline_run(&p, &pr, e);
+	}
+	sink_close(&sink);
+	chain_close(c);
+	if (r)
+		return -1;
+	*ret = (struct convert_result){
+		.virtual_size = src.size,
+		.bytes_data = pr.bytes_data,
+		.bytes_zero = pr.bytes_zero,
+		.bytes_read = pr.bytes_read,
+		.has_digest = true,
+		.digest = pr.digest,
+	};
+	return 0;
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Zero detection works in the sink's unit, aligned to guest bytes, so that
+ * where windows begin does not show in the output.
+ */
+#include "op/emit.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/units.h"
+#include "base/zero.h"
+#include "io/clone.h"
+#include "op/pipeline.h"
+
+/* Write-back is started each time so much was written, so that the final
+ * flush is short and dirty memory bounded. */
+#define FLUSH_EVERY (64 * MIB)
+/* The block size that file systems clone in; unaligned pieces are copied. */
+#define CLONE_ALIGN 4096
+
+void
+emit_shared_init(struct emit_shared *s, const struct pipeline_request *rq,
+	uint64_t window)
+{
+	bool raw = rq->sink->file && !rq->sink->ordered;
+
+	s->rq = rq;
+	s->window = window;
+	atomic_init(&s->bytes, 0);
+	atomic_init(&s->bytes_read, 0);
+	atomic_init(&s->unflushed, 0);
+	atomic_init(&s->clone, rq->clone && raw && !rq->digest);
+	atomic_init(&s->copy, rq->copy_range && raw && !rq->digest);
+}
+
+uint64_t
+emit_bytes(struct emit_shared *s)
+{
+	return atomic_load(&s->bytes);
+}
+
+uint64_t
+emit_bytes_read(struct emit_shared *s)
+{
+	return atomic_load(&s->bytes_read);
+}
+
+void
+emit_count_read(struct emit_shared *s, uint64_t n)
+{
+	atomic_fetch_add(&s->bytes_read, n);
+}
+
+int
+emit_open(struct emit *m, struct emit_shared *s, struct err *e)
+{
+	*m = (struct emit){0};
+	if (s->rq->compress) {
+		m->packed = buf_alloc_aligned(s->window);
+		if (!m->packed)
+			return err_set(e, ERR_NOMEM, "no memory to pack");
+	}
+	if (s->rq->digest) {
+		m->leaf = calloc(s->window / DIGEST_BLOCK, sizeof(*m->leaf));
+		if (!m->leaf)
+			return err_set(e, ERR_NOMEM, "no memory to digest");
+	}
+	return 0;
+}
+
+void
+emit_close(struct emit *m)
+{
+	free(m->run);
+	free(m->packed);
+	free(m->leaf);
+	placed_list_free(&m->placed);
+	*m = (struct emit){0};
+}
+
+/* One plain piece inside the kernel; false: by hand, please. */
+static bool
+move_piece(struct emit_shared *s, const struct piece *p)
+{
+	struct file *to = s->rq->sink->file;
+	bool aligned = ((p->hoff | p->voff | p->len) % CLONE_ALIGN) == 0;
+	bool done = false;
+	uint64_t len = 0;
+
+	if (p->hoff + p->len > p->file->size)
+		return false;
+	if (atomic_load(&s->clone) && aligned) {
+		if (clone_range(p->file, p->hoff, to, p->voff, p->len, &done,
+			    NULL) == 0 && done)
+			return true;
+		atomic_store(&s->clone, false);
+	}
+	if (!atomic_load(&s->copy))
+		return false;
+	if (clone_copy(p->file, p->hoff, to, p->voff, p->len, &len, NULL) == 0
+		&& len == p->len)
+		return true;
+	atomic_store(&s->copy, false);
+	return false;
+}
+
+bool
+emit_in_kernel(struct emit *m, struct emit_shared *s, struct window *w)
+{
+	uint64_t moved = 0;
+	size_t i;
+
+	m->in_kernel = false;
+	if (!atomic_load(&s->clone) && !atomic_load(&s->copy))
+		return false;
+	for (i = 0; i < w->n; i++)
+		if (w->v[i].kind != EXTENT_DATA && w->v[i].kind != EXTENT_ZERO)
+			return false;
+	/* a piece that was moved before another is refused is written again
+	 * by hand with the same bytes */
+	for (i = 0; i < w->n; i++) {
+		if (w->v[i].kind != EXTENT_DATA)
+			continue;
+		if (!move_piece(s, &w->v[i]))
+			return false;
+		moved += w->v[i].len;
+	}
+	for (i = 0; i < w->n; i++)
+		if (w->v[i].kind == EXTENT_ZERO && !s->rq->sink->fresh &&
+			file_zero(s->rq->sink->file, w->v[i].voff,
+				w->v[i].len, NULL))
+			return false;
+	atomic_fetch_add(&s->bytes, moved);
+	m->in_kernel = true;
+	m->n = 0;
+	return true;
+}
+
+static int
+add_run(struct emit *m, int kind, uint64_t voff, uint64_t len, struct err *e)
+{
+	if (m->n == m->cap) {
+		size_t cap = m->cap ? m->cap * 2 : 64;
+		struct emit_run *v = realloc(m->run, cap * sizeof(*v));
+
+		if (!v)
+			return err_set(e, ERR_NOMEM, "no memory for %zu runs",
+				cap);
+		m->run = v;
+		m->cap = cap;
+	}
+	m->run[m->n++] = (struct emit_run){
+		.voff = voff, .len = len, .kind = kind};
+	return 0;
+}
+
+/* Cuts a data run into clusters and packs each; what does not get smaller
+ * stays data. */
+static int
+add_packed(struct emit *m, struct emit_shared *s, struct codec *packer,
+	const struct window *w, uint8_t *buf, uint64_t voff, uint64_t len,
+	struct err *e)
+{
+	uint64_t unit = s->rq->sink->unit, end = voff + len;
+
+	while (voff < end) {
+		uint64_t at = voff - w->voff, n = units_min(unit, end - voff);
+		size_t got;
+
+		/* the image's last cluster is packed whole, zero-padded */
+		if (n < unit && at + unit <= s->window)
+			memset(buf + at + n, 0, unit - n);
+		if (codec_pack(packer, buf + at, unit, m->packed + at,
+			    unit - 1, &got, e))
+			return -1;
+		if (add_run(m, got ? RUN_PACKED : RUN_DATA, voff, n, e))
+			return -1;
+		m->run[m->n - 1].packed_at = at;
+		m->run[m->n - 1].packed_len = got;
+		voff += n;
+	}
+	return 0;
+}
+
+/* Runs of guest bytes [voff, voff+len), which lie in buf. */
+static int
+split(struct emit *m, struct emit_shared *s, struct codec *packer,
+	const struct window *w, const uint8_t *buf, uint64_t voff,
+	uint64_t len, struct err *e)
+{
+	const struct pipeline_request *rq = s->rq;
+	uint64_t end = voff + len;
+
+	while (voff < end) {
+		const uint8_t *p = buf + (voff - w->voff);
+		bool zero = false;
+		size_t n = end - voff;
+		int r;
+
+		if (!rq->every_byte)
+			n = zero_run(p, n, rq->sink->unit, &zero);
+		if (!zero && rq->compress)
+			r = add_packed(m, s, packer, w, (uint8_t *)buf, voff,
+				n, e);
+		else
+			r = add_run(m, zero ? RUN_ZERO : RUN_DATA, voff, n,
+				e);
+		if (r)
+			return -1;
+		voff += n;
+	}
+	return 0;
+}
+
+static void
+digest_window(struct emit *m, const struct window *w, const uint8_t *buf)
+{
+	uint64_t at;
+
+	m->n_leaves = 0;
+	for (at = 0; at < w->len; at += DIGEST_BLOCK)
+		m->leaf[m->n_leaves++] = digest_leaf(buf + at,
+			units_min(DIGEST_BLOCK, w->len - at));
+}
+
+int
+emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
+	const struct window *w, const uint8_t *buf, struct err *e)
+{
+	size_t i = 0;
+
+	m->n = 0;
+	if (s->rq->digest)
+		digest_window(m, w, buf);
+	while (i < w->n) {
+		uint64_t a = w->v[i].voff, b = a;
+
+		if (w->v[i].kind == EXTENT_HOLE) {
+			i++; /* stays unallocated: the backing has it */
+			continue;
+		}
+		for (; i < w->n && w->v[i].kind != EXTENT_HOLE; i++)
+			b = w->v[i].voff + w->v[i].len;
+		if (split(m, s, packer, w, buf, a, b - a, e))
+			return -1;
+	}
+	return 0;
+}
+
+static int
+place_run(struct emit *m, struct emit_shared *s, const struct window *w,
+	const uint8_t *buf, const struct emit_run *r, struct err *e)
+{
+	struct sink *sink = s->rq->sink;
+	uint64_t total;
+
+	if (r->kind == RUN_ZERO)
+		return sink_zero(sink, r->voff, r->len, &m->placed, e);
+	total = atomic_fetch_add(&s->bytes, r->len) + r->len;
+	if (s->rq->max_bytes && total > s->rq->max_bytes)
+		return err_set(e, ERR_LIMIT, "more than %" PRIu64
+			" bytes of data, the limit", s->rq->max_bytes);
+	if (r->kind == RUN_PACKED)
+		return sink_packed(sink, r->voff, m->packed + r->packed_at,
+			r->packed_len, &m->placed, e);
+	return sink_data(sink, r->voff, buf + (r->voff - w->voff), r->len,
+		&m->placed, e);
+}
+
+int
+emit_place(struct emit *m, struct emit_shared *s, const struct window *w,
+	const uint8_t *buf, struct err *e)
+{
+	size_t i;
+
+	placed_list_free(&m->placed);
+	if (w->empty) {
+		if (w->v[0].kind == EXTENT_HOLE)
+			return 0;
+		return sink_zero(s->rq->sink, w->voff, w->len, &m->placed, e);
+	}
+	if (m->in_kernel)
+		return 0;
+	for (i = 0; i < m->n; i++)
+		if (place_run(m, s, w, buf, &m->run[i], e))
+			return -1;
+	return 0;
+}
+
+int
+emit_requests(struct emit *m, struct emit_shared *s, struct fetch *f,
+	struct err *e)
+{
+	struct sink *sink = s->rq->sink;
+	size_t i;
+
+	f->n_req = 0;
+	for (i = 0; i < m->placed.n; i++) {
+		const struct placed *p = &m->placed.v[i];
+		struct io_req *r = fetch_add_req(f, e);
+
+		if (!r)
+			return -1;
+		r->op = IO_WRITE;
+		r->file = p->to_data_file ? sink->data_file : sink->file;
+		r->buf = (void *)p->buf;
+		r->len = p->len;
+		r->hoff = p->hoff;
+	}
+	return 0;
+}
+
+void
+emit_written(struct emit *m, struct emit_shared *s, const struct fetch *f)
+{
+	uint64_t n = 0;
+	size_t i;
+
+	for (i = 0; i < f->n_req; i++)
+		n += f->req[i].len;
+	m->in_kernel = false;
+	if (!s->rq->flush_early || n == 0)
+		return;
+	if (atomic_fetch_add(&s->unflushed, n) + n < FLUSH_EVERY)
+		return;
+	atomic_store(&s->unflushed, 0);
+	file_flush_start(s->rq->sink->file);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where guest runs go. A sink decides places; the pipeline writes. Ordered
+ * sinks are called in guest order over the whole image, one call at a time;
+ * others from any worker at any time.
+ */
+#ifndef OP_SINK_H
+#define OP_SINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/qcow2_write.h"
+#include "io/file.h"
+
+struct sink;
+
+struct sink_ops {
+	const char *name;
+	/* voff and len are multiples of sink->unit but for the image's last
+	 * run. Appends what is to be written. */
+	int (*data)(struct sink *s, uint64_t voff, const void *buf, size_t len,
+		struct placed_list *out, struct err *e);
+	/* Guest bytes that read as zeros. */
+	int (*zero)(struct sink *s, uint64_t voff, uint64_t len,
+		struct placed_list *out, struct err *e);
+	/* One compressed cluster; only called when sink->packs. */
+	int (*packed)(struct sink *s, uint64_t voff, const void *buf,
+		size_t len, struct placed_list *out, struct err *e);
+	/* All placed runs were written: metadata and final size. Syncing is
+	 * the caller's. */
+	int (*finish)(struct sink *s, struct err *e);
+	/* Frees; the files are the caller's. */
+	void (*close)(struct sink *s);
+};
+
+struct sink {
+	const struct sink_ops *ops;
+	struct file *file;      /* placed data goes here; NULL: a null sink */
+	struct file *data_file; /* or here, when to_data_file */
+	bool ordered;
+	bool packs;
+	/* the file reads as zeros where nothing was written */
+	bool fresh;
+	/* granularity of zero detection and of runs: a power of two >= 512 */
+	uint64_t unit;
+	uint64_t size; /* guest bytes */
+	uint64_t zero_end; /* explicit zeros are needed below this only */
+	void *priv;
+};
+
+/* raw: guest byte = host byte. fresh: see above, else zeros are punched.
+ * The file's size is set to size by finish (regular files). */
+int sink_raw_open(struct sink *s, struct file *f, uint64_t size,
+	uint64_t unit, bool fresh, struct err *e);
+/* backing_size: virtual size of the backing file (zeros behind its end need
+ * no clusters); without a backing file 0. */
+int sink_qcow2_open(struct sink *s, struct file *f, struct file *data,
+	const struct qcow2_options *o, uint64_t backing_size, bool packs,
+	bool durable, struct err *e);
+/* Places nothing. */
+int sink_null_open(struct sink *s, uint64_t size, struct err *e);
+
+int sink_data(struct sink *s, uint64_t voff, const void *buf, size_t len,
+	struct placed_list *out, struct err *e);
+int sink_zero(struct sink *s, uint64_t voff, uint64_t len,
+	struct placed_list *out, struct err *e);
+int sink_packed(struct sink *s, uint64_t voff, const void *buf, size_t len,
+	struct placed_list *out, struct err *e);
+int sink_finish(struct sink *s, struct err *e);
+void sink_close(struct sink *s); /* a zeroed sink is fine */
+
+#endif

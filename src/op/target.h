@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The file that an operation writes: a new name that appears only when it is
+ * whole, or an existing file that is the caller's and keeps its inode.
+ */
+#ifndef OP_TARGET_H
+#define OP_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/file.h"
+#include "io/publish.h"
+
+struct target {
+	struct file *file;       /* to write to */
+	struct publish *publish; /* NULL when the file exists */
+	bool changed;            /* existing: a byte was changed */
+};
+
+/*
+ * path (relative to dirfd), or fd when path is NULL. must_exist: -n. direct
+ * opens with O_DIRECT; prefer_direct does where the file system lets us.
+ * An existing file gets QEMU's writer locks and is not changed yet.
+ */
+int target_open(struct target *t, int dirfd, const char *path, int fd,
+	bool must_exist, bool direct, bool prefer_direct, struct err *e);
+/* Before the first byte: empties an existing regular file. */
+int target_clear(struct target *t, struct err *e);
+/* Whole: synced when durable, and published when new. *ret_nsec: time that
+ * it took. */
+int target_commit(struct target *t, bool durable, uint64_t *ret_nsec,
+	struct err *e);
+/* Closes; a new file vanishes. With *e set and an existing file changed, the
+ * message says that it may be partial. Fine after commit. */
+void target_close(struct target *t, struct err *e);
+
+#endif
