@@ -18,13 +18,24 @@ enum lock_perm {
 	LOCK_PERM_RESIZE = 1 << 3,
 };
 
-/* What a reader of an image takes: 100 and 201. */
-#define LOCK_READER_USE LOCK_PERM_READ
-#define LOCK_READER_KEEP LOCK_PERM_WRITE
-/* A writer: 100, 101, 103 and 201, 203. */
+/*
+ * What qemu-img 7.2 takes (strace), use and keep. `info` and `map` of a raw
+ * image take nothing that anybody could conflict with.
+ */
+#define LOCK_INFO_USE 0 /* qcow2: 201, 203 */
+#define LOCK_INFO_KEEP (LOCK_PERM_WRITE | LOCK_PERM_RESIZE)
+#define LOCK_READER_USE LOCK_PERM_READ /* convert's source: 100, 201, 203 */
+#define LOCK_READER_KEEP (LOCK_PERM_WRITE | LOCK_PERM_RESIZE)
+/* qcow2 in place: 100, 101, 103, 201, 203. */
 #define LOCK_WRITER_USE                                                        \
 	(LOCK_PERM_READ | LOCK_PERM_WRITE | LOCK_PERM_RESIZE)
 #define LOCK_WRITER_KEEP (LOCK_PERM_WRITE | LOCK_PERM_RESIZE)
+/* raw in place (resize): 100, 101, 103; raw writers share among themselves. */
+#define LOCK_RAW_WRITER_USE LOCK_WRITER_USE
+#define LOCK_RAW_WRITER_KEEP 0
+/* Before an existing file is emptied and made an image: 101, 103, 203. */
+#define LOCK_CREATE_USE (LOCK_PERM_WRITE | LOCK_PERM_RESIZE)
+#define LOCK_CREATE_KEEP LOCK_PERM_RESIZE
 
 /*
  * Takes the locks until the fd is closed. A conflict is ERR_BUSY with QEMU's
