@@ -24,6 +24,10 @@ unsigned pool_cpus(void);
 int pool_run(unsigned n, int (*fn)(void *arg, unsigned i, struct err *e),
 	void *arg, struct err *e);
 
+/* One thread with a small stack and all signals blocked; -1 if there is none
+ * to be had. The caller joins it. */
+int pool_thread(pthread_t *ret, void *(*fn)(void *), void *arg);
+
 /* Tickets are taken in order; turns are given in the same order. */
 struct pool_order {
 	pthread_mutex_t mutex;
