@@ -29,6 +29,26 @@ struct info_bitmap {
 	bool is_auto;
 };
 
+#define INFO_LUKS_SLOTS 8
+
+/* The LUKS (version 1) header inside an encrypted qcow2; names are QEMU's. */
+struct info_luks {
+	char cipher_alg[24];     /* "aes-256" */
+	char cipher_mode[8];     /* "xts" */
+	char ivgen_alg[16];      /* "plain64" */
+	char ivgen_hash_alg[32]; /* "" if none */
+	char hash_alg[32];
+	char uuid[41];
+	uint64_t payload_offset; /* bytes */
+	uint32_t iterations;     /* of the master key */
+	struct {
+		bool active;
+		uint32_t iterations;
+		uint32_t stripes;
+		uint64_t key_offset; /* bytes */
+	} slots[INFO_LUKS_SLOTS];
+};
+
 /* Strings are owned (NULL where absent); image_info_free frees all. */
 struct image_info {
 	enum format format;
@@ -52,7 +72,9 @@ struct image_info {
 	size_t n_bitmaps;
 	char *data_file;        /* as the extension says, bit or no bit */
 	bool data_file_raw;
+	bool data_file_bit;     /* the incompatible bit is set */
 	int crypt_method;       /* 0 none, 1 AES, 2 LUKS */
+	struct info_luks *luks; /* method 2; owned */
 };
 
 void image_info_free(struct image_info *i);

@@ -18,6 +18,8 @@ struct source {
 	bool direct;          /* -T none, directsync */
 };
 
+/* Opens the file alone; for those who look at it without reading guest data. */
+int source_file(const struct source *s, struct file **ret, struct err *e);
 /* Opens it with its chain. Under gate->safe the whole policy is applied first
  * (gate_inspect, deep) and a refusal is ERR_DENIED. */
 int source_open(const struct source *s, const struct gate *g,
