@@ -22,6 +22,7 @@ int
 engine_open(struct engine *g, enum engine_kind kind, unsigned depth,
 	struct err *e)
 {
+	assert(depth <= ENGINE_DEPTH_MAX);
 	if (kind == ENGINE_AUTO)
 		kind = ENGINE_THREADS;
 	*g = (struct engine){

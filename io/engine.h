@@ -29,7 +29,7 @@ enum io_op {
 struct io_req {
 	enum io_op op;
 	struct file *file;
-	void *buf;      /* aligned to file->align */
+	void *buf;      /* best aligned to file->align, as len and hoff */
 	size_t len;     /* > 0 */
 	uint64_t hoff;
 	/* answers: */
@@ -68,7 +68,9 @@ bool engine_uring_works(void);
 /* AUTO -> URING for direct files where it works, else THREADS. */
 enum engine_kind engine_choose(enum engine_kind asked, bool direct);
 
-/* depth: most requests that may be out; THREADS with depth 0 runs a request
+#define ENGINE_DEPTH_MAX 1024
+
+/* depth: most requests that may be out, at most ENGINE_DEPTH_MAX; THREADS with depth 0 runs a request
  * inside submit, and it is reaped at once. URING where it does not work is
  * ERR_UNSUPPORTED. */
 int engine_open(struct engine *g, enum engine_kind kind, unsigned depth,

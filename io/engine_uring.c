@@ -15,9 +15,6 @@
 #include <liburing.h>
 
 #include "base/cleanup.h"
-#include "base/units.h"
-
-#define DEPTH_MAX 1024u
 
 struct uring {
 	struct io_uring ring;
@@ -52,7 +49,7 @@ uring_open(struct engine *g, unsigned depth, struct err *e)
 
 	if (!u)
 		return err_sys(e, ENOMEM, "cannot start io_uring");
-	g->depth = (unsigned)units_max(1, units_min(depth, DEPTH_MAX));
+	g->depth = depth ? depth : 1;
 	r = io_uring_queue_init(g->depth, &u->ring, 0);
 	if (r == -ENOMEM)
 		return err_sys(e, ENOMEM, "cannot start io_uring");

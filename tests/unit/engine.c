@@ -136,7 +136,7 @@ fill(struct slot *s, struct slot *all, struct file *f, uint8_t *want)
 START_TEST(random_requests_do_what_memory_does)
 {
 	const struct variant *v = &variants[_i];
-	uint8_t *want = calloc(1, SIZE + LEN_MAX + 4096), *got = malloc(SIZE);
+	uint8_t *want, *got;
 	struct slot slots[SLOTS] = {0};
 	struct err e = {0};
 	struct engine g;
@@ -145,6 +145,8 @@ START_TEST(random_requests_do_what_memory_does)
 
 	if (!start(v, &g, &f))
 		return;
+	want = calloc(1, SIZE + LEN_MAX + 4096);
+	got = malloc(SIZE);
 	srand(11);
 	for (i = 0; i < SLOTS; i++)
 		ck_assert_int_eq(posix_memalign((void **)&slots[i].mem, 65536,
