@@ -223,6 +223,15 @@ rename_by_copy(struct publish *p, struct err *e)
 	return 0;
 }
 
+/* Answers of those who will not link a nameless file, where another way may
+ * work; all others are about the name or the disk. */
+static bool
+refused(int eno)
+{
+	return eno == EOPNOTSUPP || eno == EPERM || eno == ENOENT ||
+		eno == EACCES || eno == ENOSYS;
+}
+
 /* 0, or why the nameless file did not get its name. */
 static int
 link_nameless(struct publish *p)
@@ -235,7 +244,7 @@ link_nameless(struct publish *p)
 		return 0;
 	eno = errno;
 	/* needs a privilege, but no /proc */
-	if (eno != EEXIST &&
+	if (refused(eno) &&
 		linkat(p->file->fd, "", p->dirfd, p->base, AT_EMPTY_PATH) == 0)
 		return 0;
 	return eno;
@@ -293,8 +302,7 @@ publish_commit(struct publish *p, bool durable, struct err *e)
 	if (durable && file_sync(p->file, e))
 		return -1;
 	eno = p->temp[0] ? link_named(p) : link_nameless(p);
-	if (!p->temp[0] && (eno == EOPNOTSUPP || eno == EPERM ||
-			eno == ENOENT || eno == EACCES || eno == ENOSYS)) {
+	if (!p->temp[0] && refused(eno)) {
 		if (rename_by_copy(p, e) || (durable && file_sync(p->file, e)))
 			return -1;
 		eno = link_named(p);
