@@ -42,17 +42,20 @@ struct qcow2_options {
 int qcow2_options_check(const struct qcow2_options *o, struct err *e);
 
 /*
- * Writes an empty image into f (empty, or truncated by the caller), byte for
- * byte what qemu-img 7.2 create writes; data: the open external data file or
- * NULL. Preallocation included. The header is written last, after a barrier.
- * durable: barriers are fdatasync; otherwise order only.
+ * Writes an empty image into f (empty, or truncated by the caller; not opened
+ * for direct I/O), byte for byte what qemu-img 7.2 create writes; data: the
+ * open external data file (empty too) or NULL. Preallocation included. The
+ * header is written last. durable: a barrier (fdatasync) before the header and
+ * one behind it; otherwise order only. Zeros are left as holes; a block device
+ * gets them written.
  */
 int qcow2_create(struct file *f, struct file *data,
 	const struct qcow2_options *o, bool durable, struct err *e);
 
 /*
  * What the pipeline must write for what it gave: buffers at host offsets. The
- * writer appends; memory of metadata pieces belongs to the list.
+ * writer appends. Buffers are the caller's own, or static (zeros around data
+ * in places that do not read as zeros): the list owns none of them.
  */
 struct placed {
 	const void *buf;
@@ -72,24 +75,43 @@ int placed_add(struct placed_list *l, const void *buf, size_t len,
 
 /*
  * The streaming writer. Calls come in guest order, from one thread at a time
- * (the pipeline's turn), each on whole clusters (the last one of the image
- * may be short: it is padded by the writer's caller). Only placement and
- * metadata happen here; data goes through the placed list. Layout is that of
- * qemu-img convert (DESIGN, FACTS 6): L2's cluster before the first data of
- * its range, refcount blocks and table growth where QEMU would put them.
+ * (the pipeline's turn). Only placement and metadata happen here; data goes
+ * through the placed list, metadata is written by the writer itself. Memory
+ * does not depend on the image's size. f and data: as for qcow2_create.
+ *
+ * The layout is that of qemu-img convert: an L2 table's cluster before the first
+ * data of its range, refcount blocks and grown refcount tables where QEMU 7.2
+ * puts them. The image equals qemu-img's byte for byte if the calls are those
+ * that qemu-img makes; how a run is cut into calls shows in the layout (a
+ * refcount block lies behind the call that needed it):
+ *   - without a backing file: one data call for every write of convert: source
+ *     extents are cut into pieces of 2 MiB counted from the extent's start (a
+ *     compressed source cluster is an extent of its own); within a piece, runs
+ *     of 4 KiB blocks (-S) that are not all zero, guest-aligned; zero runs are
+ *     not given at all (-S 0: pieces whole).
+ *   - with -c: one call for every cluster: packed when it came out smaller
+ *     than the cluster, else data; clusters that are all zero are not given.
+ *   - over a backing file: data as above but widened to whole clusters (with
+ *     extended L2: subclusters) with what the backing file has there; zero for
+ *     runs that are zeros and not the backing's; nothing for the rest.
+ * Cut otherwise, the image is as valid and as large.
  */
 struct qcow2_writer;
 
 int qcow2_writer_open(struct qcow2_writer **ret, struct file *f,
 	struct file *data, const struct qcow2_options *o, bool durable,
 	struct err *e);
-/* len: a multiple of the cluster size. buf must live until it is written. */
+/* One write of the guest's: voff and len are multiples of 512, within the
+ * image's size; len > 0. The rest of a cluster (subcluster) that is touched for
+ * the first time reads as zeros. buf must live until it is written. */
 int qcow2_writer_data(struct qcow2_writer *w, uint64_t voff, const void *buf,
 	size_t len, struct placed_list *out, struct err *e);
-/* Explicit zero clusters (needed over a backing file, or preallocated). */
+/* Explicit zeros, as multiples of 512 (needed over a backing file only). Whole
+ * clusters (subclusters) become zero clusters, and mapped ones are given back;
+ * the rest, and all in version 2, is written. */
 int qcow2_writer_zero(struct qcow2_writer *w, uint64_t voff, uint64_t len,
 	struct placed_list *out, struct err *e);
-/* One compressed cluster of len packed bytes. */
+/* One compressed cluster of len < cluster size packed bytes. */
 int qcow2_writer_packed(struct qcow2_writer *w, uint64_t voff,
 	const void *buf, size_t len, struct placed_list *out, struct err *e);
 /* Metadata that is still in memory, refcounts, barrier, header. All data in

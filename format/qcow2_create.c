@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A new image without guest data: preallocation, and the order in which an
+ * image that was built in memory and on disk becomes valid (everything else,
+ * a barrier, the header).
+ */
+#include "config.h"
+
+#include "format/qcow2_create.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/units.h"
+
+#define FULL_PIECE (1 * MIB)
+
+/* Zeros that are really written. */
+static int
+fill(struct file *f, uint64_t from, uint64_t to, struct err *e)
+{
+	CLEANUP_FREE void *zeros = NULL;
+	uint64_t n;
+
+	if (from >= to)
+		return 0;
+	zeros = calloc(1, FULL_PIECE);
+	if (!zeros)
+		return err_sys(e, ENOMEM, "cannot preallocate");
+	for (; from < to; from += n) {
+		n = units_min(FULL_PIECE, to - from);
+		if (file_write(f, zeros, n, from, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* The file grows from `from` to `to` bytes as the mode says. */
+static int
+grow(struct file *f, uint64_t from, uint64_t to, enum preallocation mode,
+	struct err *e)
+{
+	if (mode == PREALLOC_FULL)
+		return fill(f, from, to, e);
+	if (mode == PREALLOC_FALLOC && from < to)
+		return file_allocate(f, from, to - from, e);
+	return 0;
+}
+
+/* Every guest cluster is mapped by write requests of QEMU's largest size. */
+static int
+map_by_requests(struct qcow2_place *p, enum preallocation mode, struct err *e)
+{
+	uint64_t max = units_align_down(INT32_MAX, qcow2_cluster_size(&p->h));
+	struct qcow2_run run = {0};
+	uint64_t voff, was = p->data_end;
+
+	for (voff = 0; voff < p->h.size; voff += run.len) {
+		uint64_t n = units_min(max, p->h.size - voff);
+
+		if (qcow2_place_data(p, voff, n, true, &run, e))
+			return -1;
+		/* An old refcount table was here: what is mapped must read
+		 * as zeros. QEMU 7.2 would leave the table's bytes. */
+		if (!p->data && qcow2_alloc_stale(&p->a, run.hoff,
+			    run.len + run.tail) &&
+			fill(p->f, run.hoff, run.hoff + run.len + run.tail, e))
+			return -1;
+	}
+	qcow2_place_reach(p, run.hoff + run.len);
+	return p->data ? grow(p->data, was, p->data_end, mode, e) : 0;
+}
+
+/* One area for all data, with refcounts in front of it; L2 tables go where
+ * they find room. */
+static int
+map_area(struct qcow2_place *p, enum preallocation mode, struct err *e)
+{
+	uint64_t cs = qcow2_cluster_size(&p->h), from = p->a.end;
+	uint64_t n = units_div_up(p->h.size, cs), start, got;
+	uint64_t tables = (n >> qcow2_l2_bits(&p->h)) + 1;
+
+	tables += (n & ((UINT64_C(1) << qcow2_l2_bits(&p->h)) - 1)) != 0;
+	if (qcow2_alloc_used(&p->a, &start, e) ||
+		qcow2_alloc_area(&p->a, start, n + tables, true, &start, e) ||
+		qcow2_alloc_take_at(&p->a, start, n, &got, e))
+		return -1;
+	if (got != n)
+		return err_set(e, ERR_LIMIT, "Failed to allocate data clusters");
+	from = units_max(from, p->a.end);
+	if (!p->a.fresh && fill(p->f, start, start + n * cs, e))
+		return -1;
+	if (grow(p->f, from, start + n * cs, mode, e))
+		return -1;
+	qcow2_alloc_reach(&p->a, start + n * cs);
+	return qcow2_place_map(p, 0, start, n * cs, e);
+}
+
+static int
+preallocate(struct qcow2_place *p, enum preallocation mode, struct err *e)
+{
+	if (mode == PREALLOC_OFF || !p->h.size)
+		return 0;
+	if (mode == PREALLOC_METADATA || p->data)
+		return map_by_requests(p, mode, e);
+	return map_area(p, mode, e);
+}
+
+int
+qcow2_create_begin(struct qcow2_place *p, struct file *f, struct file *data,
+	const struct qcow2_options *o, struct err *e)
+{
+	enum preallocation mode = o->preallocation;
+
+	if (qcow2_options_check(o, e) || qcow2_place_open(p, f, data, o, e))
+		return -1;
+	/* The raw data file must be mapped 1:1, or it would not be what the
+	 * guest sees. */
+	if (o->data_file_raw && mode == PREALLOC_OFF)
+		mode = PREALLOC_METADATA;
+	if (p->data && mode == PREALLOC_OFF)
+		p->data_end = p->h.size;
+	return preallocate(p, mode, e);
+}
+
+/* Regular files get their length; the tail may be a hole. */
+static int
+set_length(struct file *f, uint64_t end, struct err *e)
+{
+	uint64_t size;
+
+	if (f->is_block)
+		return 0;
+	if (file_size(f, &size, e))
+		return -1;
+	return size < end ? file_truncate(f, end, e) : 0;
+}
+
+int
+qcow2_create_end(struct qcow2_place *p, bool durable, struct err *e)
+{
+	uint64_t cs = qcow2_cluster_size(&p->h);
+	CLEANUP_FREE uint8_t *head = malloc(cs);
+
+	if (!head)
+		return err_sys(e, ENOMEM, "cannot make a header");
+	if (qcow2_place_flush(p, e) || set_length(p->f, p->a.end, e) ||
+		(p->data && set_length(p->data, p->data_end, e)))
+		return -1;
+	if (durable && ((p->data && file_sync(p->data, e)) ||
+			file_sync(p->f, e)))
+		return -1;
+	p->h.reftable_offset = p->a.table_hoff;
+	p->h.reftable_clusters = (uint32_t)units_div_up(p->a.entries * 8, cs);
+	if (qcow2_header_encode(&p->h, qcow2_options_features(&p->h), NULL, 0,
+		    head, cs, e) ||
+		qcow2_alloc_write(&p->a, head, cs, 0, true, e))
+		return -1;
+	return durable ? file_sync(p->f, e) : 0;
+}
+
+int
+qcow2_create(struct file *f, struct file *data, const struct qcow2_options *o,
+	bool durable, struct err *e)
+{
+	struct qcow2_place p = {0};
+	int r;
+
+	r = qcow2_create_begin(&p, f, data, o, e);
+	if (!r)
+		r = qcow2_create_end(&p, durable, e);
+	qcow2_place_close(&p);
+	return r;
+}
