@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""What must hold after both programs did the same."""
+
+import json
+import os
+
+from .tools import (QEMU_IMG, Mismatch, allocated, must, run, same_bytes,
+                    unholy_zeros)
+
+SLACK = 65536
+
+
+def must_pass(prog, args, cwd, log):
+    done = run(prog, args, cwd, log)
+    if done.rc != 0:
+        raise Mismatch(str(done))
+    return done
+
+
+def equal_files(a, b, what, padded=False):
+    """padded: O_DIRECT may have left the end aligned."""
+    off = same_bytes(a, b)
+    if off is None:
+        return
+    if padded and off >= min(os.path.getsize(a), os.path.getsize(b)):
+        return
+    raise Mismatch(f"{what} differ at {off} (sizes {os.path.getsize(a)} "
+                   f"and {os.path.getsize(b)})")
+
+
+def same_guest(fmt, name, dirs, log):
+    """Both images of that name, as genuine qemu-img reads them, each from its
+    own folder (a data file is searched in the working directory)."""
+    for d in dirs:
+        must_pass(QEMU_IMG, ["convert", "-f", fmt, "-O", "raw", name,
+                             "guest.raw"], d, log)
+    equal_files(*(os.path.join(d, "guest.raw") for d in dirs),
+                "guest contents")
+    a, b = (os.path.join(d, name) for d in dirs)
+    done = run(QEMU_IMG, ["compare", "-f", fmt, "-F", fmt, a, b],
+               dirs[1], log)
+    if done.rc != 0:
+        raise Mismatch(f"not identical: {done}")
+
+
+def described(folder, name, fmt, log):
+    """Genuine info of an image, without what may differ."""
+    done = must(QEMU_IMG, ["info", "-f", fmt, "--output=json", name], folder,
+                log)
+    text = json.loads(done.out)
+    text.pop("actual-size")
+    return text
+
+
+def fresh_raw(case, a, b):
+    """The rules for a raw file that did not exist before."""
+    if case["S"] == "default" and case["rawpre"] == "off" \
+            and case["C"] == "no":
+        off = unholy_zeros(b)
+        if off is not None:
+            raise Mismatch(f"the zeros at {off} are no hole")
+    sparse = case["S"] != "0" and case["rawpre"] == "off"
+    if sparse and allocated(b) > allocated(a) + SLACK:
+        raise Mismatch(f"{allocated(b)} bytes allocated, "
+                       f"qemu-img: {allocated(a)}")
+    if not sparse and allocated(b) + SLACK < os.path.getsize(b) \
+            and allocated(a) >= os.path.getsize(a):
+        raise Mismatch(f"only {allocated(b)} bytes allocated")
+
+
+def raw_output(case, plan, dirs, log):
+    del log
+    a, b = (os.path.join(d, plan.out) for d in dirs)
+    if os.path.getsize(a) != os.path.getsize(b):
+        raise Mismatch(f"{os.path.getsize(b)} bytes, qemu-img: "
+                       f"{os.path.getsize(a)}")
+    equal_files(a, b, "raw outputs")
+    if case["op"] == "raw" and case["to"] in ("fresh", "over"):
+        fresh_raw(case, a, b)
+
+
+def qcow2_output(case, plan, dirs, log):
+    a, b = (os.path.join(d, plan.out) for d in dirs)
+    must_pass(QEMU_IMG, ["check", "-f", "qcow2", plan.out], dirs[1], log)
+    one, two = (described(d, plan.out, "qcow2", log) for d in dirs)
+    if one != two:
+        raise Mismatch(f"info of the outputs:\n    {one}\n    {two}")
+    same_guest("qcow2", plan.out, dirs, log)
+    direct = case["t"] in ("none", "directsync")
+    if case["c"] != "yes" and case["W"] != "yes" \
+            and case["bitmaps"] != "yes":
+        equal_files(a, b, "qcow2 outputs", direct)
+        for name in plan.extra:
+            equal_files(*(os.path.join(d, name) for d in dirs), name)
+    if case["c"] == "yes" and os.path.getsize(b) \
+            > os.path.getsize(a) * 1.02 + SLACK:
+        raise Mismatch(f"{os.path.getsize(b)} bytes compressed, qemu-img: "
+                       f"{os.path.getsize(a)}")
+
+
+def resized(case, plan, dirs, src, log):
+    if src.fmt == "raw":
+        raw_output(case, plan, dirs, log)
+        return
+    results = [run(QEMU_IMG, ["check", "-f", "qcow2", plan.out], d, log)
+               for d in dirs]
+    if results[1].rc not in (0, results[0].rc):
+        raise Mismatch(f"the image is not clean: {results[1]}")
+    one, two = (described(d, plan.out, "qcow2", log) for d in dirs)
+    if one != two:
+        raise Mismatch(f"info after resize:\n    {one}\n    {two}")
+    same_guest("qcow2", plan.out, dirs, log)
+    if src.snapshot:
+        for d in dirs:
+            must(QEMU_IMG, ["convert", "-O", "raw", "-l", src.snapshot,
+                            plan.out, "snap.raw"], d, log)
+        equal_files(*(os.path.join(d, "snap.raw") for d in dirs),
+                    "snapshots after resize")
+
+
+def judge(case, plan, dirs, src, results, log):
+    """results: what both programs said; raises Mismatch."""
+    theirs, ours = results
+    if theirs.rc != ours.rc:
+        raise Mismatch(f"exit codes: {theirs}\n  {ours}")
+    if theirs.rc != 0:
+        if not ours.err.strip():
+            raise Mismatch(f"fails without a word: {ours}")
+        return
+    if ours.out != theirs.out and case.get("say") != "-p":
+        raise Mismatch(f"standard outputs: {theirs}\n  {ours}")
+    if ours.err and not theirs.err:
+        raise Mismatch(f"speaks on success: {ours}")
+    if case["op"] == "resize":
+        resized(case, plan, dirs, src, log)
+    elif plan.out and plan.fmt == "raw":
+        raw_output(case, plan, dirs, log)
+    elif plan.out:
+        qcow2_output(case, plan, dirs, log)
+
+
+def native(byre, rng, case, plan, dirs, src, log):
+    """Answers that only the native program gives: the digest of one content
+    in several forms, and bytes that do not depend on workers or engine."""
+    if case["op"] not in ("raw", "qcow2") or case["nsrc"] != "1" \
+            or case["snapl"] == "yes":
+        return
+    top = "../src/" + src.name
+    forms = [(src.fmt, top)]
+    if not plan.backed and case["to"] in ("fresh", "over"):
+        forms.append((plan.fmt, plan.out))
+    sums = set()
+    for fmt, name in forms:
+        done = must_pass(byre, ["digest", "--trusted", "-f", fmt, name],
+                         dirs[1], log)
+        sums.add(done.out.split()[0])
+    if len(sums) != 1:
+        raise Mismatch(f"digests of {forms}: {sums}")
+    kinds = [["-m", "1", "--engine=threads"], ["-m", "8", "--engine=threads"],
+             ["-m", "2", "--engine=uring"]]
+    fmt = ["raw"] if case["op"] == "raw" else ["qcow2"]
+    if case["op"] == "qcow2" and rng.random() < 0.5:
+        fmt.append("-c")
+    first = None
+    for i, how in enumerate(kinds):
+        name = f"native{i}.img"
+        done = run(byre, ["convert", "--trusted", "-f", src.fmt, "-O", *fmt,
+                          *how, top, name], dirs[1], log)
+        if done.rc != 0 and "uring" in how[-1] and "uring" in done.err:
+            continue
+        if done.rc != 0:
+            raise Mismatch(f"native convert: {done}")
+        path = os.path.join(dirs[1], name)
+        if first:
+            equal_files(first, path, f"native outputs ({' '.join(how)})")
+        first = first or path
