@@ -31,7 +31,9 @@ enum extent_flags {
 
 /*
  * voff, len: guest bytes [voff, voff+len), len > 0.
- * DATA: hoff is the host byte of voff, hlen == len.
+ * DATA: hoff is the host byte of voff, hlen == len; it lies within the host
+ *   file. What a last, partial cluster or sector lacks comes as ZERO, so an
+ *   extent may begin or end at any byte there.
  * PACKED: [hoff, hoff+hlen) is the whole packed cluster (hlen as the
  *   descriptor says: it may run past the end of the file and into
  *   neighbours); it unpacks to plen bytes, of which voff is number poff.
@@ -113,7 +115,7 @@ int image_open(struct image **ret, struct file *f, enum format format,
 int image_describe(struct image *im, uint64_t voff, uint64_t len,
 	struct extent *ret, size_t cap, size_t *ret_n, struct err *e);
 int image_info(struct image *im, struct image_info *ret, struct err *e);
-void image_close(struct image *im);
+void image_close(struct image *im); /* NULL is fine */
 void image_close_p(struct image **im);
 
 #endif

@@ -7,6 +7,7 @@
 #ifndef FORMAT_QCOW2_H
 #define FORMAT_QCOW2_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -160,14 +161,43 @@ struct qcow2_entry {
 int qcow2_entry_decode(const struct qcow2_header *h, uint64_t entry,
 	uint64_t bitmap, struct qcow2_entry *ret, struct err *e);
 
+/*
+ * Tables of records, read through a buffer. A view is the next `want` bytes
+ * (fewer at the table's end), valid until the next one; what lies behind the
+ * end of the file is zeros.
+ */
+#define QCOW2_TABLE_BUFFER (256u << 10) /* a view is at most 4 KiB less */
+struct qcow2_table {
+	struct file *file; /* borrowed */
+	uint64_t hoff, len; /* the table, bytes */
+	uint64_t done;      /* bytes skipped so far */
+	uint64_t buf_hoff, buf_len;
+	uint8_t *buf;       /* owned */
+};
+int qcow2_table_open(struct qcow2_table *t, struct file *f, uint64_t hoff,
+	uint64_t len, struct err *e);
+int qcow2_table_view(struct qcow2_table *t, size_t want, struct span *ret,
+	struct err *e);
+void qcow2_table_skip(struct qcow2_table *t, uint64_t len);
+void qcow2_table_close(struct qcow2_table *t); /* a zeroed one is fine */
+
 /* Snapshot table: decodes entry at the cursor; name and id are copied. */
 int qcow2_snapshot_decode(struct cursor *c, const struct qcow2_header *h,
 	struct info_snapshot *ret, struct err *e);
 /* Reads and decodes the whole table (bounded); *ret owned. */
 int qcow2_snapshot_load(struct file *f, const struct qcow2_header *h,
 	struct info_snapshot **ret, size_t *ret_n, struct err *e);
+/* The snapshot of that id, else the first of that name; which NULL only reads
+ * the table to see that it is sound. ret's strings are owned by the caller;
+ * it is untouched if there is none. */
+int qcow2_snapshot_find(struct file *f, const struct qcow2_header *h,
+	const char *which, bool *ret_found, struct info_snapshot *ret,
+	struct err *e);
+void qcow2_snapshot_free(struct info_snapshot *v, size_t n);
+/* The bitmap directory; none without a valid bitmaps extension. */
 int qcow2_bitmap_load(struct file *f, const struct qcow2_header *h,
 	struct info_bitmap **ret, size_t *ret_n, struct err *e);
+void qcow2_bitmap_free(struct info_bitmap *v, size_t n);
 
 /* Refcounts: value number i of a block with width 1 << order bits. Pure. */
 uint64_t qcow2_refcount_get(const uint8_t *block, unsigned order, uint64_t i);
@@ -176,14 +206,17 @@ void qcow2_refcount_set(uint8_t *block, unsigned order, uint64_t i,
 
 /*
  * A bounded, paged, thread-safe cache of table bytes of one file. Reading
- * copies out. Past the end of the file: ERR_CORRUPT, or zeros if lenient.
+ * copies out. Past the end of the file, rounded up to a cluster:
+ * ERR_CORRUPT, or zeros if lenient; between the end and there: zeros. A file
+ * that shrinks under us is ERR_CORRUPT.
  */
+#define QCOW2_CACHE_BYTES (4u << 20)
 struct qcow2_cache;
-int qcow2_cache_open(struct qcow2_cache **ret, struct file *f, bool lenient,
-	struct err *e);
+int qcow2_cache_open(struct qcow2_cache **ret, struct file *f,
+	uint64_t cluster_size, bool lenient, struct err *e);
 int qcow2_cache_read(struct qcow2_cache *c, uint64_t hoff, void *out,
 	size_t len, struct err *e);
-void qcow2_cache_close(struct qcow2_cache *c);
+void qcow2_cache_close(struct qcow2_cache *c); /* NULL is fine */
 
 /* priv of a qcow2 struct image */
 struct qcow2 {
@@ -192,7 +225,13 @@ struct qcow2 {
 	/* the L1 that is read: the active one, or a snapshot's */
 	uint64_t l1_offset;
 	uint32_t l1_entries;
+	/* the note about references past the end was given (IMAGE_LENIENT) */
+	atomic_bool noted;
 };
+
+/* image_ops.describe (qcow2_map.c). */
+int qcow2_map_describe(struct image *im, uint64_t voff, uint64_t len,
+	struct extent *ret, size_t cap, size_t *ret_n, struct err *e);
 
 /* The decoded header of an open qcow2 image. */
 static inline struct qcow2 *
@@ -201,8 +240,9 @@ qcow2_of(struct image *im)
 	return im->priv;
 }
 
-/* Turns to a snapshot (by id, then by name, as qemu-img -l): im->size and the
- * L1 change. ERR_USAGE if there is none of that name. */
+/* Turns to a snapshot (by id, then by name, as qemu-img -l): the L1 changes,
+ * the virtual size stays that of the active disk, as in QEMU. ERR_USAGE if
+ * there is none of that name. */
 int qcow2_use_snapshot(struct image *im, const char *which, struct err *e);
 
 #endif
