@@ -31,17 +31,39 @@ struct gate {
 	bool safe;
 };
 
-/* Opens what `from` names (its backing file or data file, name), or refuses:
- * ERR_DENIED "backing file 'x' is not allowed ...". */
+/*
+ * Opens what `from` names (its backing file or data file: what), or refuses:
+ * ERR_DENIED "backing file 'x' is not allowed ...". A name relative to the
+ * image's directory, "file:" and a path, or an absolute path; any other
+ * "word:" is a protocol and refused, under trusted too (ERR_UNSUPPORTED). The
+ * file's name becomes the one that qemu-img would show. An allowed directory
+ * is resolved once, by its real path; below it nothing may lead out.
+ */
 int gate_open(const struct gate *g, const struct image *from,
 	const char *name, const char *what, struct file **ret, struct err *e);
 
-/* A reason of the policy, stable id for JSON and text for people. */
+/*
+ * A reason of the policy: a stable id for JSON, and text for people (what,
+ * value, limit; hostile bytes escaped). The ids:
+ *   backing-file     the header names one, or only has its offset or length
+ *   data-file        by the feature bit, or by the extension alone, in any
+ *                    version, even behind the end mark
+ *   encryption       AES or LUKS
+ *   unknown-feature  unknown incompatible bits
+ *   beyond-eof       a reference past the end of the file, which is rounded
+ *                    up to a cluster; packed clusters may end past it
+ *   aliasing         one host cluster serves more than one guest cluster, or
+ *                    lies over metadata
+ *   foreign-content  deep: a disk image as guest data
+ *   format-mismatch  the declared format is not the one found, or two are, or
+ *                    none is declared where a partition table fits as well
+ *   too-large        size_max, or a table too large to be looked at
+ *   corrupt-header   does not decode
+ *   corrupt-table    a misaligned or impossible entry, or reserved bits
+ *   unsupported      a format or version that is known by name only
+ */
 struct gate_reason {
-	const char *id; /* "backing-file", "data-file", "encryption",
-			 * "unknown-feature", "beyond-eof", "aliasing",
-			 * "foreign-content", "format-mismatch", "too-large",
-			 * "corrupt-header", "corrupt-table", "unsupported" */
+	const char *id;
 	char text[256];
 };
 
@@ -53,7 +75,7 @@ struct gate_report {
 	bool opened;        /* the header could be read: info is valid */
 	uint64_t virtual_size;
 	uint64_t file_size;
-	uint64_t mapped;    /* deep: bytes of guest data that are mapped */
+	uint64_t mapped;    /* deep: bytes of plain clusters that are mapped */
 	uint64_t packed;    /* deep: compressed clusters */
 	bool deep;
 	struct gate_reason reasons[GATE_REASONS_MAX];
@@ -66,7 +88,22 @@ struct gate_report {
 int gate_inspect(const struct gate *g, struct file *f, enum format declared,
 	bool deep, const struct watch *w, struct gate_report *ret,
 	struct err *e);
+/* Notes one more reason; past GATE_REASONS_MAX they are dropped. */
+void gate_reason_add(struct gate_report *r, const char *id, const char *fmt,
+	...) __attribute__((format(printf, 3, 4)));
 /* ERR_DENIED with the first reason of the report, or 0. */
 int gate_verdict(const struct gate_report *r, struct err *e);
+
+/*
+ * gate_deep.c: the tables of a qcow2 whose header was found good. Not deep:
+ * where the snapshots' L1 tables lie. Deep: every L1 (snapshots' too) and L2
+ * table is read, each once; memory is GATE_DEEP_MEMORY at most; it stops at
+ * the first sign of aliasing and after a few bad entries. Adds to the report.
+ * -1 only when the file cannot be read, or cancelled.
+ */
+#define GATE_DEEP_MEMORY (16u << 20) /* bytes */
+struct qcow2_header;
+int gate_deep_walk(struct file *f, const struct qcow2_header *h, bool deep,
+	const struct watch *w, struct gate_report *r, struct err *e);
 
 #endif
