@@ -68,8 +68,7 @@ int file_write(struct file *f, const void *buf, size_t len, uint64_t off,
 int file_sync(struct file *f, struct err *e);
 int file_truncate(struct file *f, uint64_t size, struct err *e);
 /* Makes [off, off+len) read as zeros: punches a hole (a file's tail may be
- * extended by it), else zero-range, else writes zeros. Extending is not safe
- * against writers in parallel that extend too; they set the size first. */
+ * extended by it), else zero-range, else writes zeros. */
 int file_zero(struct file *f, uint64_t off, uint64_t len, struct err *e);
 /* Reserves blocks without changing content or size (fallocate KEEP_SIZE);
  * *ret_done false where the file system cannot. ENOSPC is an error. */

@@ -20,6 +20,7 @@
 #include "base/units.h"
 
 #define MOVE_MAX (UINT64_C(1) << 30) /* of one system call; page-aligned */
+#define DEVICE_UNIT 4096             /* no sector is larger than that */
 #define ZEROS_MAX MIB                /* of one write of zeros */
 
 int
@@ -106,8 +107,7 @@ file_read(struct file *f, void *buf, size_t len, uint64_t off, struct err *e)
 	if (got == len)
 		return 0;
 	err_set(e, ERR_CORRUPT,
-		"%zu bytes at %" PRIu64 " end past the end of the file, %" PRIu64,
-		len, off, off + got);
+		"the file has %zu of the %zu bytes at %" PRIu64, got, len, off);
 	return err_file(e, f->name);
 }
 
@@ -178,11 +178,44 @@ write_zeros(struct file *f, uint64_t off, uint64_t len, struct err *e)
 	return 0;
 }
 
+/* [off, off+len) exists. A hole, unwritten blocks, or written zeros. */
+static int
+zero_inside(struct file *f, uint64_t off, uint64_t len, struct err *e)
+{
+	int eno = allocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		off, len);
+
+	if (refused(eno))
+		eno = allocate(f->fd,
+			FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, off, len);
+	if (refused(eno))
+		return write_zeros(f, off, len, e);
+	if (!eno)
+		return 0;
+	err_sys(e, eno, "cannot zero %" PRIu64 " bytes at %" PRIu64, len, off);
+	return err_file(e, f->name);
+}
+
+/* A device refuses what is not whole sectors, and would have the rest of a
+ * long range written, too. */
+static int
+zero_device(struct file *f, uint64_t off, uint64_t len, struct err *e)
+{
+	uint64_t first = units_align_up(off, DEVICE_UNIT);
+	uint64_t last = units_align_down(off + len, DEVICE_UNIT);
+
+	if (first >= last)
+		return write_zeros(f, off, len, e);
+	if (zero_inside(f, first, last - first, e) ||
+		(first > off && write_zeros(f, off, first - off, e)))
+		return -1;
+	return last < off + len ? write_zeros(f, last, off + len - last, e) : 0;
+}
+
 int
 file_zero(struct file *f, uint64_t off, uint64_t len, struct err *e)
 {
 	uint64_t size;
-	int eno;
 
 	if (len == 0)
 		return 0;
@@ -190,26 +223,15 @@ file_zero(struct file *f, uint64_t off, uint64_t len, struct err *e)
 		err_sys(e, EFBIG, "cannot zero up to %" PRIu64, off + len);
 		return err_file(e, f->name);
 	}
+	if (f->is_block)
+		return zero_device(f, off, len, e);
 	if (file_size(f, &size, e))
 		return -1;
-	if (off < size) {
-		uint64_t n = units_min(len, size - off);
-
-		eno = allocate(f->fd, FALLOC_FL_PUNCH_HOLE |
-			FALLOC_FL_KEEP_SIZE, off, n);
-		if (refused(eno))
-			eno = allocate(f->fd, FALLOC_FL_ZERO_RANGE |
-				FALLOC_FL_KEEP_SIZE, off, n);
-		if (refused(eno)) {
-			if (write_zeros(f, off, n, e))
-				return -1;
-		} else if (eno) {
-			err_sys(e, eno, "cannot zero %" PRIu64
-				" bytes at %" PRIu64, n, off);
-			return err_file(e, f->name);
-		}
-	}
-	return off + len > size ? file_truncate(f, off + len, e) : 0;
+	/* Grows by a write: a truncate could cut off what another thread has
+	 * written behind this range since the size was asked for. */
+	if (off + len > size && file_write(f, "", 1, off + len - 1, e))
+		return -1;
+	return zero_inside(f, off, len, e);
 }
 
 int

@@ -31,7 +31,8 @@ fill(struct engine *g, struct file *f, size_t size, struct err *e)
 		return err_sys(e, ENOMEM, "no buffer");
 	memset(mem, 0x5a, size);
 	r.buf = mem;
-	if (file_zero(f, 0, HOLE, e) == 0 && engine_submit(g, &r, e) == 0 &&
+	if (file_truncate(f, HOLE, e) == 0 && file_zero(f, 0, HOLE, e) == 0 &&
+		engine_submit(g, &r, e) == 0 &&
 		engine_reap(g, true, &back, e) == 0)
 		ret = r.eno ? err_sys(e, r.eno, "cannot write") : 0;
 	engine_close(g); /* before its memory goes */

@@ -219,7 +219,13 @@ START_TEST(zero_leaves_holes_and_extends)
 	ck_assert_int_eq(file_allocated(f, &after, &e), 0);
 	ck_assert_uint_lt(after, before);
 	ck_assert_int_eq(file_zero(f, MB - 5, MB, &e), 0);
-	ck_assert_uint_eq(f->size, 2 * MB - 5);
+	ck_assert_int_eq(file_size(f, &after, &e), 0);
+	ck_assert_uint_eq(after, 2 * MB - 5);
+	ck_assert_int_eq(file_zero(f, 50 * MB, MB, &e), 0);
+	ck_assert_int_eq(file_size(f, &after, &e), 0);
+	ck_assert_uint_eq(after, 51 * MB);
+	ck_assert_int_eq(file_allocated(f, &after, &e), 0);
+	ck_assert_uint_lt(after, before);
 	memset(nil + 0, 0xaa, 1000);
 	memset(nil + 1000 + MB / 2, 0xaa, MB / 2 - 1000 - 5);
 	ck_assert_int_eq(file_read(f, buf, MB, 0, &e), 0);
