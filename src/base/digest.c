@@ -128,6 +128,70 @@ digest_add_zeros(struct digest *d, uint64_t nblocks)
 	d->pending += nblocks;
 }
 
+_Static_assert(sizeof(XXH3_state_t) <= DIGEST_PART, "room for a state");
+
+static XXH3_state_t *
+part_state(struct digest *d)
+{
+	return (XXH3_state_t *)d->part;
+}
+
+void
+digest_feed(struct digest *d, const void *bytes, uint64_t len)
+{
+	const uint8_t *p = bytes;
+	struct digest_value leaf;
+	uint64_t n;
+
+	for (; len > 0; p += n, len -= n) {
+		if (d->part_len == 0 && len >= DIGEST_BLOCK) {
+			n = DIGEST_BLOCK;
+			leaf = digest_leaf(p, n);
+			digest_add_leaf(d, &leaf);
+			continue;
+		}
+		if (d->part_len == 0)
+			XXH3_128bits_reset(part_state(d));
+		n = DIGEST_BLOCK - d->part_len;
+		if (n > len)
+			n = len;
+		XXH3_128bits_update(part_state(d), p, n);
+		d->part_len += n;
+		if (d->part_len == DIGEST_BLOCK) {
+			leaf = canonical(XXH3_128bits_digest(part_state(d)));
+			digest_add_leaf(d, &leaf);
+			d->part_len = 0;
+		}
+	}
+}
+
+void
+digest_feed_zeros(struct digest *d, uint64_t len)
+{
+	static const uint8_t zeros[4096];
+	uint64_t n;
+
+	while (len > 0) {
+		if (d->part_len == 0 && len >= DIGEST_BLOCK) {
+			digest_add_zeros(d, len / DIGEST_BLOCK);
+			len %= DIGEST_BLOCK;
+			continue;
+		}
+		n = len < sizeof(zeros) ? len : sizeof(zeros);
+		if (n > DIGEST_BLOCK - d->part_len)
+			n = DIGEST_BLOCK - d->part_len;
+		digest_feed(d, zeros, n);
+		len -= n;
+	}
+}
+
+void
+digest_feed_end(struct digest *d)
+{
+	if (d->part_len > 0)
+		digest_feed_zeros(d, DIGEST_BLOCK - d->part_len);
+}
+
 /* node(h, 0): the waiting children of each level, padded with zero subtrees,
  * carried up. */
 static struct digest_value

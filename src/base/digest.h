@@ -28,6 +28,7 @@
 #define DIGEST_BLOCK (UINT64_C(1) << 20)
 #define DIGEST_FANOUT 64
 #define DIGEST_LEVELS 8 /* 64^8 blocks of 1 MiB exceed 2^63 bytes */
+#define DIGEST_PART 576 /* an XXH3 state */
 #define DIGEST_TEXT 41  /* "byre1:" + 32 hex digits + NUL, rounded up */
 
 struct digest_value {
@@ -43,6 +44,9 @@ struct digest {
 	uint32_t used[DIGEST_LEVELS]; /* children present per level */
 	struct digest_value zero[DIGEST_LEVELS + 1]; /* all-zero subtrees */
 	uint64_t pending; /* zero blocks seen since the last non-zero one */
+	/* digest_feed: the block that is not complete yet */
+	uint64_t part_len;
+	_Alignas(64) uint8_t part[DIGEST_PART];
 };
 
 /* Digest of one block of len <= DIGEST_BLOCK bytes, zero-padded. */
@@ -51,6 +55,11 @@ struct digest_value digest_leaf(const void *block, uint64_t len);
 void digest_init(struct digest *d);
 void digest_add_leaf(struct digest *d, const struct digest_value *leaf);
 void digest_add_zeros(struct digest *d, uint64_t nblocks);
+/* Guest bytes in any pieces, instead of leaves; digest_feed_end pads the last
+ * block. Not to be mixed with the two above. */
+void digest_feed(struct digest *d, const void *bytes, uint64_t len);
+void digest_feed_zeros(struct digest *d, uint64_t len);
+void digest_feed_end(struct digest *d);
 struct digest_value digest_root(const struct digest *d);
 
 /* "byre1:<32 hex digits>" into out[DIGEST_TEXT]. */

@@ -248,6 +248,7 @@ run(struct job *j, struct convert_result *ret, struct err *e)
 		.size = j->size,
 		.sink = &j->sink,
 		.every_byte = rq->sparse_size == 0,
+		.find_unit = unit_of(rq->sparse_size),
 		.compress = rq->compress,
 		.codec = j->qcow2.compression,
 		.codec_params = rq->codec,

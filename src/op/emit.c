@@ -226,6 +226,78 @@ digest_window(struct emit *m, const struct window *w, const uint8_t *buf)
 			units_min(DIGEST_BLOCK, w->len - at));
 }
 
+/*
+ * How qemu-img convert finds the runs to write in what it read at once: it
+ * looks at 512-byte sectors, moves the borders between zeros and data to
+ * guest-aligned `align`, and writes zeros shorter than `align` that follow
+ * data. Bytes of the run at p, which is *ret_zero.
+ */
+static size_t
+run_as_read(const uint8_t *p, size_t len, uint64_t voff, uint64_t align,
+	bool *ret_zero)
+{
+	size_t n = zero_run(p, len, 512, ret_zero), tail;
+
+	tail = (voff + n) & (align - 1);
+	if (n >= len || tail == 0)
+		return n;
+	if (*ret_zero && n <= tail)
+		*ret_zero = false;
+	return units_min(len, *ret_zero ? n - tail : n + align - tail);
+}
+
+static int
+split_as_read(struct emit *m, struct emit_shared *s, const uint8_t *p,
+	uint64_t voff, size_t len, struct err *e)
+{
+	uint64_t align = s->rq->find_unit, min = units_min(align, len);
+
+	while (len > 0) {
+		size_t n = len, more, at;
+		bool zero = false;
+
+		if (!s->rq->every_byte)
+			n = run_as_read(p, len, voff, align, &zero);
+		/* data goes on over zeros that are too short */
+		for (at = n; !zero && at < len; at += more) {
+			bool gap;
+
+			more = run_as_read(p + at, len - at, voff + at, align,
+				&gap);
+			if (!gap)
+				n = at + more;
+			else if (more >= min)
+				break;
+		}
+		if (add_run(m, zero ? RUN_ZERO : RUN_DATA, voff, n, e))
+			return -1;
+		p += n;
+		voff += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Each piece is a read of its own; holes are no reads. */
+static int
+prepare_as_read(struct emit *m, struct emit_shared *s, const struct window *w,
+	const uint8_t *buf, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < w->n; i++) {
+		const struct piece *p = &w->v[i];
+
+		if (!s->rq->every_byte && (p->kind == EXTENT_HOLE ||
+						  p->kind == EXTENT_ZERO))
+			continue;
+		if (split_as_read(m, s, buf + (p->voff - w->voff), p->voff,
+			    p->len, e))
+			return -1;
+	}
+	return 0;
+}
+
 int
 emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
 	const struct window *w, const uint8_t *buf, struct err *e)
@@ -233,8 +305,10 @@ emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
 	size_t i = 0;
 
 	m->n = 0;
-	if (s->rq->digest)
+	if (s->rq->digest && !s->rq->sink->as_read)
 		digest_window(m, w, buf);
+	if (s->rq->sink->as_read)
+		return prepare_as_read(m, s, w, buf, e);
 	while (i < w->n) {
 		uint64_t a = w->v[i].voff, b = a;
 
@@ -290,18 +364,32 @@ emit_place(struct emit *m, struct emit_shared *s, const struct window *w,
 	return 0;
 }
 
+/* One write will do for both. */
+static bool
+follows(const struct placed *a, const struct placed *b)
+{
+	return a->to_data_file == b->to_data_file &&
+		(const uint8_t *)a->buf + a->len == b->buf &&
+		a->hoff + a->len == b->hoff;
+}
+
 int
 emit_requests(struct emit *m, struct emit_shared *s, struct fetch *f,
 	struct err *e)
 {
 	struct sink *sink = s->rq->sink;
+	struct io_req *r = NULL;
 	size_t i;
 
 	f->n_req = 0;
 	for (i = 0; i < m->placed.n; i++) {
 		const struct placed *p = &m->placed.v[i];
-		struct io_req *r = fetch_add_req(f, e);
 
+		if (i > 0 && follows(&m->placed.v[i - 1], p)) {
+			r->len += p->len;
+			continue;
+		}
+		r = fetch_add_req(f, e);
 		if (!r)
 			return -1;
 		r->op = IO_WRITE;

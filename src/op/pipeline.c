@@ -80,7 +80,8 @@ submit(struct worker *k, struct slot *s, struct io_req *r, struct err *e)
 		r->eno = bad ? why.eno : 0;
 		return 0;
 	}
-	while (k->engine.depth && k->engine.out >= k->engine.depth) {
+	/* an inline engine (depth 0) holds one finished request */
+	while (k->engine.out >= units_max(k->engine.depth, 1)) {
 		struct io_req *d;
 
 		if (engine_reap(&k->engine, true, &d, e))
@@ -186,6 +187,13 @@ add_digest(struct pipeline *p, const struct slot *s)
 {
 	size_t i;
 
+	if (p->scan.as_read) {
+		if (s->w.empty)
+			digest_feed_zeros(&p->digest, s->w.len);
+		else
+			digest_feed(&p->digest, s->f.buf, s->w.len);
+		return;
+	}
 	if (s->w.empty) {
 		digest_add_zeros(&p->digest,
 			units_div_up(s->w.len, DIGEST_BLOCK));
@@ -366,6 +374,9 @@ window_size(const struct pipeline_request *rq)
 	uint64_t w = units_max(PIPELINE_WINDOW, rq->sink->unit);
 	unsigned i, k;
 
+	if (rq->sink->as_read)
+		return 2 * MIB;
+
 	for (i = 0; i < rq->n_src; i++)
 		for (k = 0; k < rq->src[i].chain->n; k++)
 			w = units_max(w,
@@ -400,6 +411,7 @@ set_up(struct pipeline *p, const struct pipeline_request *rq)
 	p->scan.size = rq->size;
 	p->scan.window = window_size(rq);
 	p->scan.cut_holes = rq->every_byte;
+	p->scan.as_read = rq->sink->as_read;
 	p->scan.salvage = rq->salvage;
 	p->scan.watch = rq->watch;
 	p->engine = engine_choose(rq->engine, any_direct(rq));
@@ -441,6 +453,7 @@ pipeline_run(const struct pipeline_request *rq, struct pipeline_result *ret,
 		ret->bytes_data = emit_bytes(&p->shared);
 		ret->bytes_zero = rq->size - ret->bytes_data;
 		ret->bytes_read = emit_bytes_read(&p->shared);
+		digest_feed_end(&p->digest);
 		if (rq->digest)
 			ret->digest = digest_root(&p->digest);
 	}

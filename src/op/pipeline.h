@@ -27,6 +27,7 @@ struct pipeline_request {
 	uint64_t size;          /* guest bytes of the target */
 	struct sink *sink;
 	bool every_byte;        /* -S 0: zeros and holes are data */
+	uint64_t find_unit;     /* zeros, when sink->as_read: -S's unit */
 	bool compress;          /* pack each cluster (sink->packs) */
 	enum codec_kind codec;
 	struct codec_params codec_params;

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 
 #include "base/units.h"
+#include "format/qcow2.h"
+
+#define READ_MAX (2 * MIB) /* what qemu-img convert reads at once */
 
 void
 scan_window_free(struct window *w)
@@ -273,6 +276,65 @@ take_hole(struct scan *s, struct window *w)
 	return true;
 }
 
+/* Guest bytes that one slice of the source's L2 tables maps: QEMU reports no
+ * extent across two of them. */
+static uint64_t
+slice_bytes(const struct image *im)
+{
+	uint64_t c = im->cluster_size, entry;
+
+	if (im->ops->format != FORMAT_QCOW2 || c == 0)
+		return UINT64_MAX;
+	entry = qcow2_l2_entry_size(&((struct qcow2 *)im->priv)->h);
+	return units_min(c, 64 * KIB) / entry * c;
+}
+
+/* Where the read ends that holds the cursor. */
+static uint64_t
+read_end(const struct scan *s)
+{
+	const struct extent *x = &s->ext[s->at];
+	uint64_t slice = slice_bytes(s->ext_chain->im[0]);
+	uint64_t at = s->cursor - s->ext_start; /* in the source */
+	uint64_t start = x->voff, end = x->voff + x->len;
+
+	if (slice != UINT64_MAX) {
+		start = units_max(start, at - at % slice);
+		end = units_min(end, at - at % slice + slice);
+	}
+	if (x->kind == EXTENT_DATA || x->kind == EXTENT_PACKED || s->cut_holes)
+		end = units_min(end,
+			start + ((at - start) / READ_MAX + 1) * READ_MAX);
+	return s->ext_start + end;
+}
+
+static int
+next_as_read(struct scan *s, struct window *w, struct err *e)
+{
+	while (s->cursor < s->size) {
+		const struct extent *x;
+		uint64_t end;
+		bool hole;
+
+		if (s->at == s->n && refill(s, e))
+			return -1;
+		x = &s->ext[s->at];
+		hole = !s->cut_holes && (x->kind == EXTENT_HOLE ||
+			x->kind == EXTENT_ZERO);
+		end = hole ? s->ext_start + x->voff + x->len : read_end(s);
+		if (w->n > 0 && end - w->voff > s->window)
+			break;
+		if (take_piece(s, w, end, e))
+			return -1;
+		w->len = s->cursor - w->voff;
+		if (hole && w->n == 1 && w->len > s->window) {
+			w->empty = true;
+			break;
+		}
+	}
+	return 0;
+}
+
 int
 scan_next(struct scan *s, struct window *w, struct err *e)
 {
@@ -286,6 +348,8 @@ scan_next(struct scan *s, struct window *w, struct err *e)
 	w->ticket = s->tickets++;
 	if (s->cursor >= s->size)
 		return 0;
+	if (s->as_read)
+		return next_as_read(s, w, e);
 	if (s->at == s->n && refill(s, e))
 		return -1;
 	if (!s->cut_holes && take_hole(s, w))

@@ -59,6 +59,9 @@ struct scan {
 	uint64_t size;      /* guest bytes in all */
 	uint64_t window;    /* bytes, a power of two */
 	bool cut_holes;     /* holes come in plain windows too */
+	/* windows begin and end where qemu-img convert's reads do, not on
+	 * multiples of the window (see scan_next) */
+	bool as_read;
 	bool salvage;       /* what cannot be described reads as zeros */
 	const struct watch *watch;
 	/* state: */
@@ -71,7 +74,12 @@ struct scan {
 	struct chain *ext_chain;
 };
 
-/* The next window; w is reused. */
+/*
+ * The next window; w is reused. With as_read a piece is what qemu-img convert
+ * reads at once: an extent, cut every 2 MiB from its start and where an L2
+ * slice of the source ends; where a new image's refcount blocks lie depends
+ * on it. The window size must be 2 MiB then.
+ */
 int scan_next(struct scan *s, struct window *w, struct err *e);
 void scan_window_free(struct window *w);
 

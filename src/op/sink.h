@@ -45,6 +45,10 @@ struct sink {
 	bool fresh;
 	/* granularity of zero detection and of runs: a power of two >= 512 */
 	uint64_t unit;
+	/* the layout follows the calls: they are to be those of qemu-img
+	 * convert, piece by piece (see scan's as_read); zeros are found in
+	 * find_unit then, and unit is 512 */
+	bool as_read;
 	uint64_t size; /* guest bytes */
 	uint64_t zero_end; /* explicit zeros are needed below this only */
 	void *priv;
@@ -54,8 +58,8 @@ struct sink {
  * The file's size is set to size by finish (regular files). */
 int sink_raw_open(struct sink *s, struct file *f, uint64_t size,
 	uint64_t unit, bool fresh, struct err *e);
-/* backing_size: virtual size of the backing file (zeros behind its end need
- * no clusters); without a backing file 0. */
+/* o->cluster_size may be 0 for the default. backing_size: virtual size of the
+ * backing file (zeros behind its end need no clusters); without one 0. */
 int sink_qcow2_open(struct sink *s, struct file *f, struct file *data,
 	const struct qcow2_options *o, uint64_t backing_size, bool packs,
 	bool durable, struct err *e);

@@ -54,6 +54,8 @@ sink_qcow2_open(struct sink *s, struct file *f, struct file *data,
 	const struct qcow2_options *o, uint64_t backing_size, bool packs,
 	bool durable, struct err *e)
 {
+	uint64_t cluster = o->cluster_size ? o->cluster_size : 64 * KIB;
+	bool as_read = !packs && !o->backing;
 	struct qcow2_writer *w;
 
 	if (qcow2_writer_open(&w, f, data, o, durable, e))
@@ -66,11 +68,14 @@ sink_qcow2_open(struct sink *s, struct file *f, struct file *data,
 		.packs = packs,
 		/* a new image without backing reads as zeros */
 		.fresh = o->backing == NULL,
-		.unit = o->cluster_size ? o->cluster_size : 64 * KIB,
+		.as_read = as_read,
+		.unit = as_read ? 512 : cluster,
 		.size = o->size,
-		.zero_end = units_align_up(backing_size,
-			o->cluster_size ? o->cluster_size : 64 * KIB),
+		.zero_end = units_align_up(backing_size, cluster),
 		.priv = w,
 	};
+	/* over a backing file a subcluster is what hides it */
+	if (!packs && !as_read && o->extended_l2)
+		s->unit = cluster / 32;
 	return 0;
 }

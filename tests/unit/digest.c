@@ -257,6 +257,49 @@ START_TEST(fixed_vectors)
 END_TEST
 
 /* 2^63 bytes of guest are 2^43 blocks: the last level there is. */
+START_TEST(pieces_equal_leaves)
+{
+	static uint8_t bytes[5 * DIGEST_BLOCK / 2];
+	uint64_t at = 0, n, seed = 1, i;
+	struct digest a, b;
+	struct digest_value leaf, x, y;
+
+	for (i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 2654435761u >> 13);
+	memset(bytes + DIGEST_BLOCK / 2, 0, DIGEST_BLOCK / 2);
+	digest_init(&a);
+	digest_init(&b);
+	/* zeros before, at odd lengths; a far hole behind; a tail */
+	digest_feed_zeros(&a, 3 * DIGEST_BLOCK);
+	digest_add_zeros(&b, 3);
+	for (i = 0; i < 3; i++) {
+		n = i < 2 ? DIGEST_BLOCK : DIGEST_BLOCK / 2;
+		leaf = digest_leaf(bytes + i * DIGEST_BLOCK, n);
+		digest_add_leaf(&b, &leaf);
+	}
+	while (at < sizeof(bytes)) {
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		n = 1 + (seed >> 40) % 700000;
+		if (n > sizeof(bytes) - at)
+			n = sizeof(bytes) - at;
+		if (at >= DIGEST_BLOCK / 2 && at + n <= DIGEST_BLOCK)
+			digest_feed_zeros(&a, n);
+		else
+			digest_feed(&a, bytes + at, n);
+		at += n;
+	}
+	digest_feed_zeros(&a, DIGEST_BLOCK / 2 + 7 * DIGEST_BLOCK);
+	digest_feed(&a, "x", 1);
+	digest_feed_end(&a);
+	digest_add_zeros(&b, 7);
+	leaf = digest_leaf("x", 1);
+	digest_add_leaf(&b, &leaf);
+	x = digest_root(&a);
+	y = digest_root(&b);
+	ck_assert_mem_eq(x.b, y.b, 16);
+}
+END_TEST
+
 START_TEST(largest_guest)
 {
 	struct digest a, b;
@@ -289,6 +332,7 @@ main(void)
 	tcase_add_test(t, equals_the_tree_in_memory);
 	tcase_add_test(t, far_leaves_equal_the_definition);
 	tcase_add_test(t, fixed_vectors);
+	tcase_add_test(t, pieces_equal_leaves);
 	tcase_add_test(t, largest_guest);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
