@@ -14,6 +14,7 @@ struct chain {
 	unsigned n;
 	struct file **files; /* what extent.file indexes; borrowed of the images */
 	unsigned n_files;
+	unsigned *first; /* files[first[d]] is image d's; owned */
 	uint64_t size; /* virtual size of the top, bytes */
 };
 
