@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Refcounts of an image that is changed in place: allocation as QEMU does it,
+ * through a bounded cache of refcount blocks, into a plan.
+ *
+ * What keeps a crash harmless: a count may be too high (a leak), never too
+ * low. So a cluster is dropped only when nothing on disk refers to it any more
+ * (a barrier lies between), and a new cluster is referred to only after
+ * qcow2_refs_flush. Under that rule any dirty block may be written at any
+ * time, and the cache may evict as it likes.
+ */
+#ifndef FORMAT_QCOW2_REFS_H
+#define FORMAT_QCOW2_REFS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "format/plan.h"
+#include "format/qcow2.h"
+
+#define QCOW2_REFS_CACHE (8u << 20) /* bytes of blocks, at least 4 blocks */
+
+enum qcow2_refs_guard {
+	QCOW2_GUARD_HEADER,
+	QCOW2_GUARD_REFTABLE,
+	QCOW2_GUARD_L1,
+	QCOW2_GUARD_SNAPSHOTS,
+	QCOW2_GUARDS,
+};
+
+struct qcow2_refs_block {
+	uint64_t hoff; /* 0: empty slot */
+	uint8_t *p;    /* a cluster */
+	uint64_t lo, hi; /* dirty bytes [lo, hi); clean when hi is 0 */
+	uint64_t used;   /* tick of the last use */
+};
+
+struct qcow2_refs {
+	struct file *file;
+	struct plan *plan;
+	uint8_t *head; /* the header's fixed fields as they will be on disk */
+	size_t head_len;
+	unsigned cluster_bits;
+	unsigned order;
+	unsigned block_bits;   /* log2 of counts per block */
+	uint64_t *table;       /* host order, flags included; owned */
+	uint64_t n_table;      /* entries */
+	uint64_t table_hoff;
+	uint64_t hook_lo, hook_hi; /* entries to be written, hi 0: none */
+	bool moved;            /* the table is new as a whole */
+	bool evicted;          /* the file lags behind the plan */
+	uint64_t free_index;   /* where the search for a free cluster starts */
+	struct qcow2_refs_block *cache;
+	unsigned n_cache;
+	uint64_t tick;
+	/* metadata that no allocation may hit, whatever the counts say */
+	struct {
+		uint64_t first, end;
+	} guard[QCOW2_GUARDS];
+	uint64_t *in_use; /* single clusters (blocks, L2 tables), sorted */
+	size_t n_in_use, in_use_cap;
+	bool discard; /* dropped clusters are given back to the file system */
+};
+
+/* Loads the table (at most QCOW2_REFTABLE_MAX). On failure nothing is held. */
+int qcow2_refs_open(struct qcow2_refs *r, struct plan *p,
+	const struct qcow2_header *h, uint8_t *head, size_t head_len,
+	struct err *e);
+void qcow2_refs_close(struct qcow2_refs *r);
+
+/* Bytes [hoff, hoff+len) belong to the metadata named by slot. */
+void qcow2_refs_guard(struct qcow2_refs *r, enum qcow2_refs_guard slot,
+	uint64_t hoff, uint64_t len);
+/* Whether the cluster at hoff belongs to one of those. */
+bool qcow2_refs_guarded(const struct qcow2_refs *r, uint64_t hoff);
+/* One more cluster that is in use; call qcow2_refs_seal after the last. */
+int qcow2_refs_in_use(struct qcow2_refs *r, uint64_t hoff, struct err *e);
+void qcow2_refs_seal(struct qcow2_refs *r);
+
+int qcow2_refs_get(struct qcow2_refs *r, uint64_t cluster, uint64_t *ret,
+	struct err *e);
+/* n free clusters in a row, the first that fit, count 1 each. */
+int qcow2_refs_alloc(struct qcow2_refs *r, uint64_t n, uint64_t *ret_hoff,
+	struct err *e);
+/* Those of the n clusters from hoff on that are free, up to the first that is
+ * not: *ret_n of them, maybe 0. */
+int qcow2_refs_alloc_at(struct qcow2_refs *r, uint64_t hoff, uint64_t n,
+	uint64_t *ret_n, struct err *e);
+/* One reference less to each cluster that [hoff, hoff+len) touches. A count
+ * that is 0 already is ERR_CORRUPT. */
+int qcow2_refs_drop(struct qcow2_refs *r, uint64_t hoff, uint64_t len,
+	struct err *e);
+/*
+ * A new refcount table and blocks from cluster `start` on (nothing is used
+ * behind it) which count themselves and have room for `more` clusters; *ret
+ * is the cluster behind them. exact: no spare entries. The table is switched
+ * and the old one freed: all that was planned before is then on disk.
+ */
+int qcow2_refs_area(struct qcow2_refs *r, uint64_t start, uint64_t more,
+	bool exact, uint64_t *ret, struct err *e);
+/* The last cluster below `end` whose count is not 0; ERR_CORRUPT if none. */
+int qcow2_refs_last(struct qcow2_refs *r, uint64_t end, uint64_t *ret,
+	struct err *e);
+/* Takes blocks that count nothing (but themselves) out of the table. */
+int qcow2_refs_shrink(struct qcow2_refs *r, struct err *e);
+/* Plans what is dirty; ends with a barrier, after which every cluster that
+ * was allocated may be referred to. */
+int qcow2_refs_flush(struct qcow2_refs *r, struct err *e);
+
+#endif
