@@ -7,8 +7,17 @@
 #include <stdint.h>
 
 #include "base/watch.h"
+#include "format/gate.h"
+#include "format/plan.h"
 #include "format/probe.h"
 #include "format/qcow2_write.h"
+
+/* The message (ERR_USAGE) where qemu-img adds a second one, a warning:
+ * "Shrinking an image will delete all data beyond the shrunken image's end.
+ * Before performing such an operation, make sure there is no important data
+ * there." */
+#define RESIZE_NEEDS_SHRINK \
+	"Use the --shrink option to perform a shrink operation."
 
 struct resize_request {
 	int dirfd;
@@ -23,7 +32,13 @@ struct resize_request {
 	bool shrink;           /* shrinking is meant */
 	enum preallocation preallocation;
 	bool durable;
+	/* for the backing and data files, which a qcow2 needs: where the
+	 * backing file is longer, zeros must hide it */
+	const struct gate *gate;
 	const struct watch *watch;
+	/* qcow2: sees the plan's operations; for tests; may be NULL */
+	void (*tap)(void *arg, const struct plan_op *op);
+	void *tap_arg;
 };
 
 struct resize_result {
@@ -31,6 +46,8 @@ struct resize_result {
 	uint64_t old_size, new_size; /* bytes */
 };
 
+/* Takes QEMU's writer locks. Every refusal comes before the first changed
+ * byte. */
 int resize_run(const struct resize_request *rq, struct resize_result *ret,
 	struct err *e);
 
