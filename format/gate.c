@@ -160,20 +160,6 @@ check_decoded(const struct qcow2_header *h, struct gate_report *r)
 			h->bitmap_dir_size);
 }
 
-/* The id for a header that does not decode. */
-static const char *
-header_id(const struct err *why)
-{
-	switch (why->kind) {
-	case ERR_UNSUPPORTED:
-		return "unsupported";
-	case ERR_LIMIT:
-		return "too-large";
-	default:
-		return "corrupt-header";
-	}
-}
-
 /* Everything that the first cluster tells; *ret is valid if r->opened. */
 static int
 inspect_header(struct file *f, struct gate_report *r, struct qcow2_header *ret,
@@ -205,7 +191,8 @@ inspect_header(struct file *f, struct gate_report *r, struct qcow2_header *ret,
 	if (qcow2_header_decode(s, false, ret, &why) == 0)
 		check_decoded(ret, r);
 	else if (n == 0 || why.kind != ERR_UNSUPPORTED)
-		from_error(r, header_id(&why), &why);
+		from_error(r, why.kind == ERR_UNSUPPORTED ? "unsupported" :
+			"corrupt-header", &why);
 	return 0;
 }
 

@@ -58,7 +58,7 @@ int gate_open(const struct gate *g, const struct image *from,
  *   format-mismatch  the declared format is not the one found, or two are, or
  *                    none is declared where a partition table fits as well
  *   too-large        size_max, or a table too large to be looked at
- *   corrupt-header   does not decode
+ *   corrupt-header   does not decode, or exceeds a limit of the format
  *   corrupt-table    a misaligned or impossible entry, or reserved bits
  *   unsupported      a format or version that is known by name only
  */

@@ -50,6 +50,7 @@ struct walk {
 	size_t used;
 	uint8_t *l1_buf, *l2_buf; /* CHUNK bytes each */
 	uint64_t seen;     /* bytes of snapshot L1 tables met */
+	uint64_t meta;     /* clusters of header, L1, refcount table, blocks */
 	uint64_t plain;    /* clusters mapped by the current L1 */
 	uint64_t packed;   /* compressed clusters in all L2 tables */
 	uint32_t turn;
@@ -148,6 +149,9 @@ check_plain(struct walk *w, uint64_t hoff)
 	else if (over_metadata(w, hoff))
 		aliasing(w, hoff, w->cluster, "a data cluster lies over the "
 			"header, the L1 or the refcount table (offset, length)");
+	else if (slot_of(w, hoff >> w->h->cluster_bits)->key)
+		aliasing(w, hoff, w->cluster, "a data cluster lies over an L2 "
+			"table (offset, length)");
 }
 
 /* One L2 entry that is not all zero; true if it maps a plain cluster. */
@@ -170,7 +174,11 @@ l2_entry(struct walk *w, uint64_t l2, uint64_t entry, uint64_t bitmap)
 	if (x.kind == QCOW2_E_PACKED) {
 		w->packed++;
 		/* it may end past the end of the file, not begin there */
-		if (x.hoff >= w->f->size)
+		if (entry & QCOW2_COPIED)
+			BAD(w, "corrupt-table", "L2 table at %" PRIu64 " has a "
+				"packed cluster with the copied flag (0x%016"
+				PRIx64 ")", l2, entry);
+		else if (x.hoff >= w->f->size)
 			BAD(w, "beyond-eof", "packed cluster at %" PRIu64
 				" begins past the end of the file (%" PRIu64
 				" bytes)", x.hoff, w->f->size);
@@ -211,6 +219,19 @@ walk_l2(struct walk *w, uint64_t l2, uint32_t *ret_plain, struct err *e)
 	return 0;
 }
 
+/* All clusters in use are different ones. The L2 tables of earlier turns need
+ * not be this one's, so they count in the first turn only. */
+static void
+check_count(struct walk *w)
+{
+	uint64_t held = w->end >> w->h->cluster_bits;
+	uint64_t used = w->plain + w->meta + (w->turn == 1 ? w->used : 0);
+
+	if (used > held && !w->stop)
+		aliasing(w, used, held, "more clusters are in use than the "
+			"file has (used, held)");
+}
+
 static int
 l1_entry(struct walk *w, uint64_t entry, struct err *e)
 {
@@ -244,17 +265,15 @@ l1_entry(struct walk *w, uint64_t entry, struct err *e)
 			return 0;
 		}
 		if (!s->key) {
-			if (walk_l2(w, l2, &s->plain, e))
-				return -1;
+			/* known before it is read: it may name itself */
 			s->key = l2 >> w->h->cluster_bits;
 			w->used++;
+			if (walk_l2(w, l2, &s->plain, e))
+				return -1;
 		}
 		s->turn = w->turn;
 		w->plain += s->plain;
-		if (w->plain > w->end >> w->h->cluster_bits)
-			aliasing(w, w->plain, w->end >> w->h->cluster_bits,
-				"more clusters are mapped than the file has "
-				"(mapped, held)");
+		check_count(w);
 	}
 	return 0;
 }
@@ -366,6 +385,7 @@ walk_reftable(struct walk *w, struct err *e)
 
 			if (entry == 0)
 				continue;
+			w->meta++;
 			if (entry & (w->cluster - 1))
 				BAD(w, "corrupt-table", "refcount table entry "
 					"0x%016" PRIx64 " is not aligned or "
@@ -398,15 +418,19 @@ check_packed(struct walk *w)
 static int
 walk_all(struct walk *w, struct err *e)
 {
-	if (walk_l1(w, w->h->l1_offset, w->h->l1_entries, e))
+	const struct qcow2_header *h = w->h;
+
+	w->meta = 1 + h->reftable_clusters +
+		units_div_up((uint64_t)h->l1_entries * 8, w->cluster);
+	if (w->deep && walk_reftable(w, e))
 		return -1;
-	w->r->mapped = w->plain << w->h->cluster_bits;
+	if (!w->stop && walk_l1(w, h->l1_offset, h->l1_entries, e))
+		return -1;
+	w->r->mapped = w->plain << h->cluster_bits;
 	w->r->packed = w->packed;
 	if (!w->stop)
 		check_packed(w);
-	if (w->deep && !w->stop && walk_reftable(w, e))
-		return -1;
-	if (!w->stop && w->h->n_snapshots)
+	if (!w->stop && h->n_snapshots)
 		return walk_snapshots(w, e);
 	return 0;
 }
