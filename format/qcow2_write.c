@@ -24,7 +24,7 @@ static const uint8_t zeros[ZEROS_LEN] __attribute__((aligned(4096)));
 struct qcow2_writer {
 	struct qcow2_place p;
 	bool durable;
-	bool packed; /* something was */
+	bool compressed;
 };
 
 void
@@ -173,15 +173,20 @@ qcow2_writer_packed(struct qcow2_writer *w, uint64_t voff, const void *buf,
 
 	if (qcow2_place_packed(&w->p, voff, len, &hoff, e))
 		return -1;
-	w->packed = true;
 	return placed_add(out, buf, len, hoff, false, e);
+}
+
+void
+qcow2_writer_compressed(struct qcow2_writer *w)
+{
+	w->compressed = true;
 }
 
 int
 qcow2_writer_finish(struct qcow2_writer *w, struct err *e)
 {
 	/* Whoever reads the file by sectors finds the last one whole. */
-	if (w->packed)
+	if (w->compressed)
 		qcow2_alloc_reach(&w->p.a, units_align_up(w->p.a.end, 512));
 	return qcow2_create_end(&w->p, w->durable, e);
 }

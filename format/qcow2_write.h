@@ -101,6 +101,9 @@ struct qcow2_writer;
 int qcow2_writer_open(struct qcow2_writer **ret, struct file *f,
 	struct file *data, const struct qcow2_options *o, bool durable,
 	struct err *e);
+/* This is convert -c: the file's length becomes a multiple of 512, as qemu-img
+ * has it, also when no cluster comes out packed. */
+void qcow2_writer_compressed(struct qcow2_writer *w);
 /* One write of the guest's: voff and len are multiples of 512, within the
  * image's size; len > 0. The rest of a cluster (subcluster) that is touched for
  * the first time reads as zeros. buf must live until it is written. */

@@ -60,6 +60,8 @@ sink_qcow2_open(struct sink *s, struct file *f, struct file *data,
 
 	if (qcow2_writer_open(&w, f, data, o, durable, e))
 		return -1;
+	if (packs)
+		qcow2_writer_compressed(w);
 	*s = (struct sink){
 		.ops = &qcow2_sink_ops,
 		.file = f,
