@@ -87,7 +87,7 @@ cipher_name(const char *name, uint32_t key_bytes, struct info_luks *l,
 
 	/* xts takes two keys of the cipher's length */
 	if (strcmp(l->cipher_mode, "xts") == 0)
-		bytes /= 2;
+		bytes = bytes % 2 ? 0 : bytes / 2;
 	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		if (strcmp(known[i].name, name) == 0 &&
 			known[i].bits / 8 == bytes) {
