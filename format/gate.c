@@ -44,15 +44,18 @@ from_error(struct gate_report *r, const char *id, const struct err *why)
 	gate_reason_add(r, id, "%s", why->msg);
 }
 
-/* Either field set is a backing file to somebody. */
+/* Either field set is a backing file to somebody. One that is sound may lie
+ * in a directory that the caller allows: gate_open decides, by name. */
 static void
-check_backing(struct span head, struct gate_report *r)
+check_backing(struct span head, const struct gate *g, struct gate_report *r)
 {
 	uint64_t off = load_be64(head.p + 8);
 	uint32_t len = load_be32(head.p + 16);
 	char q[QUOTED] = "";
 
 	if (off == 0 && len == 0)
+		return;
+	if (off != 0 && len != 0 && g->n_allow != 0)
 		return;
 	if (off < head.len && len <= head.len - off)
 		err_quote(q, sizeof(q), head.p + off, len);
@@ -162,8 +165,8 @@ check_decoded(const struct qcow2_header *h, struct gate_report *r)
 
 /* Everything that the first cluster tells; *ret is valid if r->opened. */
 static int
-inspect_header(struct file *f, struct gate_report *r, struct qcow2_header *ret,
-	struct err *e)
+inspect_header(struct file *f, const struct gate *g, struct gate_report *r,
+	struct qcow2_header *ret, struct err *e)
 {
 	uint8_t first[HEAD_MIN];
 	CLEANUP_FREE uint8_t *head = NULL;
@@ -184,7 +187,7 @@ inspect_header(struct file *f, struct gate_report *r, struct qcow2_header *ret,
 	if (file_read_padded(f, head, len, 0, &got, e))
 		return -1;
 	s = (struct span){head, len};
-	check_backing(s, r);
+	check_backing(s, g, r);
 	check_data_file(s, r);
 	check_features(s, r);
 	n = r->n_reasons;
@@ -341,7 +344,7 @@ gate_inspect(const struct gate *g, struct file *f, enum format declared,
 			r.virtual_size = r.file_size;
 		r.mapped = deep ? r.file_size : 0;
 	} else if (r.probe.format == FORMAT_QCOW2) {
-		if (inspect_header(f, &r, &h, e))
+		if (inspect_header(f, g, &r, &h, e))
 			return err_file(e, f->name);
 	}
 	if (r.opened && g->size_max && r.virtual_size > g->size_max)
