@@ -150,6 +150,47 @@ START_TEST(encrypted_is_refused_by_name)
 }
 END_TEST
 
+/* What qemu-img packed, packed again by us, is the same bytes. */
+START_TEST(packing_equals_qemus)
+{
+	static const char *const type[] = {"zlib", "zstd"};
+	static const struct codec_params params = {0, 12};
+	static uint8_t packed[65536], plain[65536], again[65536];
+	struct image *im;
+	struct codec c = {0};
+	struct extent x;
+	struct err e;
+	size_t n, len, clusters = 0;
+
+	guest_sh("(cat $(command -v qemu-img) | head -c 2000000; seq 200000; "
+		"head -c 100000 /dev/urandom | base64) >t.raw && "
+		"truncate -s %%512 t.raw");
+	guest_sh("qemu-img convert -c -f raw -O qcow2 -o compression_type=%s "
+		"t.raw t.qcow2", type[_i]);
+	im = guest_open("t.qcow2", 0);
+	ck_assert_int_eq(codec_open(&c, (enum codec_kind)_i, &params, &e), 0);
+	for (uint64_t at = 0; at < im->size; at += x.len) {
+		ck_assert_int_eq(image_describe(im, at, im->size - at, &x, 1,
+			&n, &e), 0);
+		if (x.kind != EXTENT_PACKED)
+			continue;
+		ck_assert_int_eq(file_read_padded(im->file, packed, x.hlen,
+			x.hoff, NULL, &e), 0);
+		ck_assert_int_eq(codec_unpack(&c, packed, x.hlen, plain,
+			sizeof(plain), &e), 0);
+		ck_assert_int_eq(codec_pack(&c, plain, sizeof(plain), again,
+			sizeof(again) - 1, &len, &e), 0);
+		ck_assert_uint_gt(len, 0);
+		ck_assert_uint_le(len, x.hlen);
+		ck_assert_int_eq(memcmp(packed, again, len), 0);
+		clusters++;
+	}
+	ck_assert_uint_gt(clusters, 30);
+	codec_close(&c);
+	image_close(im);
+}
+END_TEST
+
 static const struct {
 	const char *format, *option;
 } foreign[] = {
@@ -204,6 +245,7 @@ main(void)
 	tcase_add_test(t, snapshots_are_found_and_read);
 	tcase_add_test(t, bitmaps_and_features_are_told);
 	tcase_add_test(t, encrypted_is_refused_by_name);
+	tcase_add_loop_test(t, packing_equals_qemus, 0, 2);
 	tcase_add_loop_test(t, foreign_formats_are_refused_by_name, 0,
 		(int)(sizeof(foreign) / sizeof(foreign[0])));
 	suite_add_tcase(s, t);
