@@ -53,9 +53,12 @@ uring_open(struct engine *g, unsigned depth, struct err *e)
 	r = io_uring_queue_init(g->depth, &u->ring, 0);
 	if (r == -ENOMEM)
 		return err_sys(e, ENOMEM, "cannot start io_uring");
-	if (r)
-		return err_set(e, ERR_UNSUPPORTED,
-			"io_uring does not work here (errno %d)", -r);
+	if (r) {
+		err_sys(e, -r, "io_uring does not work here");
+		if (e)
+			e->kind = ERR_UNSUPPORTED;
+		return -1;
+	}
 	g->priv = TAKE_PTR(u);
 	return 0;
 }

@@ -50,7 +50,8 @@ shim() {
 		BYRE_SHIM_DIR=$w BYRE_SHIM_COUNT=$dir/count \
 			BYRE_SHIM_LOG=$dir/log \
 			LD_LIBRARY_PATH=$top_builddir/.libs \
-			LD_PRELOAD=$shim exec "$@"
+			LD_PRELOAD=$shim "$@"
+		exit $? # so that "Killed" is said in here
 	) >"$dir/out" 2>"$dir/err"
 	rc=$?
 }
@@ -75,3 +76,196 @@ entries() {
 grep -q __asan_init "$top_builddir/tests/crash/probe" &&
 	skip "a sanitizer's runtime has to come first"
 LD_PRELOAD=$shim true 2>/dev/null || skip "LD_PRELOAD does not work here"
+
+# ---- sweeps: one command, each of its calls failing in turn ----
+
+byre=$(program byre)
+long=${BYRE_CHECK_LONG:-}
+
+# sample N: which of N calls fail; all of them in the long form.
+sample() {
+	if [ -n "$long" ]; then
+		seq 1 "$1"
+	else
+		printf '%s\n' 1 2 3 $(($1 / 2)) $(($1 - 1)) "$1" |
+			awk -v n="$1" '$1 >= 1 && $1 <= n && !seen[$1]++'
+	fi
+}
+
+# The calls whose failure nobody may pass over.
+strict() {
+	case $1 in
+	write | ringwrite | sync | link) return 0 ;;
+	*) return 1 ;;
+	esac
+}
+
+# Did anything change the target t in the last run?
+changed() {
+	awk '$2 == "t" && $5 >= 0 &&
+		$1 ~ /^(write|ringwrite|punch|fallocate|ftruncate|clone|copy)$/ {
+			n++
+		}
+		END { exit !n }' "$dir/log" 2>/dev/null
+}
+
+# by_signal RULE: such an end is one that the rule asked for.
+by_signal() {
+	case $1:$rc in
+	*:kill:137 | *:term:143 | *:int:130) ;;
+	*) fail "$1: exit $rc" ;;
+	esac
+}
+
+# judge_new RULE CALL N: t was absent before.
+judge_new() {
+	case $rc in
+	0)
+		cmp -s "$w/t" "$dir/want" || fail "$1: exit 0 and other bytes"
+		if strict "$2" && [ "$(count "$2")" -ge "$3" ]; then
+			fail "$1: exit 0, the failure was passed over"
+		fi
+		rm -f "$w/t"
+		;;
+	1) one_line "$1" ;;
+	*)
+		by_signal "$1"
+		# after its name was given
+		! cmp -s "$w/t" "$dir/want" || rm "$w/t"
+		;;
+	esac
+	[ "$(entries)" = "$before" ] || fail "$1: exit $rc, left $(entries)"
+}
+
+# judge_old RULE CALL N: t existed, as $dir/old.
+judge_old() {
+	[ "$(stat -c %i "$w/t")" = "$inode" ] || fail "$1: another inode"
+	case $rc in
+	0)
+		cmp -s "$w/t" "$dir/want" || fail "$1: exit 0 and other bytes"
+		if strict "$2" && [ "$(count "$2")" -ge "$3" ]; then
+			fail "$1: exit 0, the failure was passed over"
+		fi
+		;;
+	1) one_line "$1" ;;
+	*) by_signal "$1" ;;
+	esac
+	if [ "$rc" -ne 0 ]; then
+		changed || cmp -s "$w/t" "$dir/old" ||
+			fail "$1: changed without a call"
+		after_failure "$1"
+	fi
+	rm -f "$w/t"
+	[ "$(entries)" = "$before" ] || fail "$1: left $(entries)"
+}
+
+# What else holds for an existing target after a failure; tests redefine it.
+after_failure() {
+	:
+}
+
+# attempt KIND RULE [VAR=VALUE] -- COMMAND: KIND is new or old.
+attempt() {
+	a_kind=$1
+	a_rule=$2
+	shift 2
+	if [ "$a_kind" = old ]; then
+		cp --sparse=always "$dir/old" "$w/t"
+		inode=$(stat -c %i "$w/t")
+	fi
+	shim FAIL="$a_rule" "$@"
+	a_nth=${a_rule#*:}
+	judge_$a_kind "$a_rule" "${a_rule%%:*}" "${a_nth%%:*}"
+}
+
+# sweep KIND [VAR=VALUE] -- COMMAND that writes t.
+sweep() {
+	s_kind=$1
+	shift
+	rm -f "$w/t"
+	before=$(entries)
+	[ "$s_kind" = new ] || cp --sparse=always "$dir/old" "$w/t"
+	shim "$@"
+	[ $rc -eq 0 ] || fail "without faults: exit $rc: $*"
+	[ -s "$dir/err" ] && fail "without faults: speaks: $*"
+	mv "$w/t" "$dir/want"
+	cp "$dir/count" "$dir/counts"
+	s_runs=0
+	while read -r s_call s_n; do
+		case $s_call in
+		any) s_whats="kill term int" ;;
+		malloc) s_whats=ENOMEM ;;
+		# a temporary name that will not go away, stays
+		unlink) continue ;;
+		write | ringwrite) s_whats="EIO ENOSPC short" ;;
+		fallocate | ftruncate) s_whats="EIO ENOSPC" ;;
+		read | ringread) s_whats="EIO short" ;;
+		*) s_whats=EIO ;;
+		esac
+		for s_what in $s_whats; do
+			for s_i in $(sample "$s_n"); do
+				s_runs=$((s_runs + 1))
+				s_rule=$s_call:$s_i:$s_what
+				# a short transfer is no failure
+				case $s_what in
+				short) short_attempt "$s_kind" "$s_rule" "$@" ;;
+				*) attempt "$s_kind" "$s_rule" "$@" ;;
+				esac
+			done
+		done
+	done <"$dir/counts"
+	echo "$s_runs runs: $*"
+}
+
+# The same as attempt, but it has to succeed.
+short_attempt() {
+	a_kind=$1
+	a_rule=$2
+	shift 2
+	[ "$a_kind" = old ] && cp --sparse=always "$dir/old" "$w/t"
+	shim FAIL="$a_rule" "$@"
+	[ $rc -eq 0 ] || fail "$a_rule: exit $rc"
+	cmp -s "$w/t" "$dir/want" || fail "$a_rule: other bytes"
+	rm -f "$w/t"
+}
+
+# same_without KIND DENY... -- COMMAND: each feature refused, the same bytes.
+same_without() {
+	w_kind=$1
+	shift
+	w_denies=
+	while [ "$1" != -- ]; do
+		w_denies="$w_denies $1"
+		shift
+	done
+	for w_deny in $w_denies; do
+		[ "$w_kind" = old ] && cp --sparse=always "$dir/old" "$w/t"
+		shim DENY="$w_deny" "$@"
+		[ $rc -eq 0 ] || fail "without $w_deny: exit $rc: $*"
+		cmp -s "$w/t" "$dir/want" ||
+			fail "without $w_deny: other bytes: $*"
+		rm -f "$w/t"
+		[ "$(entries)" = "$before" ] ||
+			fail "without $w_deny: left $(entries)"
+	done
+}
+
+have() {
+	command -v "$1" >/dev/null 2>&1
+}
+
+# make_sources: src.raw (data, holes, an odd size) and src.qcow2.
+make_sources() {
+	(
+		cd "$w" || exit 99
+		seq 1 60000 | head -c 300000 >src.raw
+		truncate -s 3M src.raw
+		seq 5 30000 | head -c 100000 >>src.raw
+		truncate -s 4194816 src.raw
+		if have qemu-img; then
+			qemu-img convert -c -f raw -O qcow2 src.raw src.qcow2
+		else
+			"$byre" convert -c -f raw -O qcow2 src.raw src.qcow2
+		fi
+	) || fail "cannot make the sources"
+}

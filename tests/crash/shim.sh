@@ -62,7 +62,7 @@ attempt() {
 }
 
 for r in "" $ring; do
-	wr=write
+	wr="write"
 	[ -n "$r" ] && wr=ringwrite
 	for rule in $wr:1:EIO $wr:1:ENOSPC sync:1:EIO sync:2:EIO link:1:EIO \
 		link:1:ENOSPC ftruncate:1:EIO open:1:EIO open:2:EACCES; do

@@ -1,0 +1,18 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Every call of create fails or kills in turn: a whole image or none.
+set -u
+. "${top_srcdir:-.}/tests/crash/lib.sh"
+[ -n "$byre" ] || skip "byre was not built"
+make_sources
+features="otmpfile linktmp otmpfile,renameat2 fallocate direct"
+
+run() {
+	sweep new -- "$byre" create "$@"
+	same_without new $features -- "$byre" create "$@"
+}
+
+run -f raw t 10M
+run -f qcow2 t 10M
+run -f qcow2 -b src.qcow2 -F qcow2 t
+run -f qcow2 -o preallocation=metadata t 10M
