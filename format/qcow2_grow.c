@@ -31,6 +31,13 @@ struct grow {
 	struct qcow2_head head;
 };
 
+/* A cluster is copied and zeroed in these units. */
+static uint64_t
+unit_of(const struct grow *g)
+{
+	return qcow2_has_extl2(g->d->h) ? g->cs / QCOW2_SUBCLUSTERS : g->cs;
+}
+
 static unsigned
 l1_shift(const struct qcow2_edit *d)
 {
@@ -189,8 +196,10 @@ place(struct grow *g, uint64_t voff, uint64_t n, uint64_t *hoff, uint64_t *ret,
 	if (*hoff < used && plan_range(&d->plan, PLAN_CLEAR, PLAN_IMAGE, *hoff,
 		units_min(*ret * g->cs, used - *hoff), e) < 0)
 		return -1;
-	/* The last cluster ends where the guest does, as QEMU has it. */
-	end = *hoff + units_min(*ret * g->cs, g->new_size - voff);
+	/* The last cluster ends with the last unit of it that the guest sees,
+	 * as QEMU has it. */
+	end = *hoff + units_min(*ret * g->cs,
+		units_align_up(g->new_size - voff, unit_of(g)));
 	if (end > d->plan.end[PLAN_IMAGE])
 		return plan_truncate(&d->plan, PLAN_IMAGE, end, e);
 	return 0;
@@ -315,6 +324,8 @@ grow_data_file(struct grow *g, struct err *e)
 		return 0;
 	if (g->mode == PREALLOC_OFF)
 		return plan_truncate(p, PLAN_DATA, size, e);
+	if (g->first < size)
+		size = units_align_up(size, unit_of(g));
 	if (size <= end)
 		return 0;
 	if (g->mode == PREALLOC_METADATA)
@@ -347,9 +358,6 @@ new_area(struct grow *g, struct err *e)
 static int
 check_size(const struct grow *g, uint64_t entries, struct err *e)
 {
-	uint64_t unit = qcow2_has_extl2(g->d->h) ? g->cs / QCOW2_SUBCLUSTERS
-		: g->cs;
-
 	if (entries > QCOW2_L1_MAX / 8) {
 		err_set(e, ERR_LIMIT, "Failed to grow the L1 table");
 		if (e)
@@ -358,7 +366,7 @@ check_size(const struct grow *g, uint64_t entries, struct err *e)
 	}
 	/* Version 2 has no zero clusters to hide the backing file with. */
 	if (g->zero && g->d->h->version < 3 && g->mode <= PREALLOC_METADATA &&
-		units_align_up(g->d->old_size, unit) < g->new_size) {
+		units_align_up(g->d->old_size, unit_of(g)) < g->new_size) {
 		err_set(e, ERR_UNSUPPORTED, "Failed to zero out new clusters");
 		if (e)
 			e->eno = ENOTSUP;

@@ -134,7 +134,7 @@ resize_raw(const struct resize_request *rq, struct file *f,
 /* The data file was opened for reading, by the gate's leave; the same file is
  * wanted for writing. */
 static int
-reopen_for_writing(const struct file *f, struct file **ret, struct err *e)
+reopen_for_writing(struct file *f, struct file **ret, struct err *e)
 {
 	CLEANUP(file_close_p) struct file *w = NULL;
 	char path[64];
@@ -147,6 +147,8 @@ reopen_for_writing(const struct file *f, struct file **ret, struct err *e)
 	if (w->is_block)
 		return err_set(e, ERR_UNSUPPORTED,
 			"a block device cannot be resized");
+	/* The chain's own reader locks would stand in the way. */
+	lock_release(f);
 	if (lock_image(w, LOCK_WRITER_USE, LOCK_WRITER_KEEP, e) < 0)
 		return -1;
 	*ret = TAKE_PTR(w);
