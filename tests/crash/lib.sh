@@ -199,7 +199,8 @@ sweep() {
 		unlink) continue ;;
 		write | ringwrite) s_whats="EIO ENOSPC short" ;;
 		fallocate | ftruncate) s_whats="EIO ENOSPC" ;;
-		read | ringread) s_whats="EIO short" ;;
+		# eof: a source that is cut while it is read
+		read | ringread) s_whats="EIO short ${s_eof-eof}" ;;
 		*) s_whats=EIO ;;
 		esac
 		for s_what in $s_whats; do

@@ -60,6 +60,7 @@ lose() {
 	echo "$barriers barriers: $*"
 }
 
+s_eof= # the image itself is what is read here
 old_format=qcow2
 make_old cluster_size=512 1M
 sweep old -- "$byre" resize -f qcow2 t 1100K

@@ -15,8 +15,8 @@
  *                       (copy_file_range), lseek, ringread, ringwrite, malloc,
  *                       any (each of these but malloc). NTH+ is this one and
  *                       all later ones. WHAT: an errno's name, or short (half
- *                       of the transfer is done), kill, term, int (that signal
- *                       is raised before the call).
+ *                       of the transfer is done), eof (nothing of it is), kill,
+ *                       term, int (that signal is raised before the call).
  *                       A ring's request can fail with EIO or ENOSPC only, and
  *                       be short: it is redirected, as the kernel answers it.
  * BYRE_SHIM_DENY=F,...  otmpfile, linktmp (linkat of a nameless file), link
@@ -50,7 +50,7 @@
 
 #define RULES_MAX 8
 
-enum { DO_ERRNO, DO_SHORT, DO_SIGNAL };
+enum { DO_ERRNO, DO_SHORT, DO_EOF, DO_SIGNAL };
 
 struct rule {
 	int call; /* SHIM_CALLS is any */
@@ -134,6 +134,8 @@ parse_rule(char *s)
 					: 0;
 	if (!strcmp(what, "short"))
 		r->act = DO_SHORT;
+	if (!strcmp(what, "eof"))
+		r->act = DO_EOF;
 	for (i = 0; i < sizeof(errnos) / sizeof(errnos[0]); i++)
 		if (!strcmp(what, errnos[i].name)) {
 			r->act = DO_ERRNO;
@@ -204,6 +206,10 @@ act(const struct rule *r, size_t *len)
 			*len = (*len / 2 + 4095) & ~(size_t)4095;
 		else if (len && *len > 1)
 			*len /= 2;
+		return 0;
+	case DO_EOF:
+		if (len)
+			*len = 0;
 		return 0;
 	default:
 		/* to the process: a worker thread blocks its signals */
