@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The native commands: each takes its parsed arguments and returns the exit
+ * status. What they say goes through report.h. */
+#ifndef CLI_CMD_H
+#define CLI_CMD_H
+
+#include "cli/options.h"
+
+int cmd_convert(struct options_args *a);
+int cmd_create(struct options_args *a);
+int cmd_digest(struct options_args *a);
+int cmd_info(struct options_args *a);
+int cmd_inspect(struct options_args *a);
+int cmd_resize(struct options_args *a);
+
+#endif

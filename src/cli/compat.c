@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Options before the command, the choice of the command, --help and
+ * --version. What qemu-img has and byre has not is refused by its name.
+ */
+#include "config.h"
+
+#include "cli/compat.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "cli/policy.h"
+#include "cli/signals.h"
+#include "cli/table.h"
+
+/* The release whose behaviour this is; the number callers look at. */
+#define COMPAT_VERSION "7.2.22"
+
+struct command {
+	const char *name;
+	const struct options_table *table; /* NULL: not supported */
+	int (*run)(int argc, char **argv);
+};
+
+static const struct command commands[] = {
+	{"amend", NULL, NULL},
+	{"bench", NULL, NULL},
+	{"bitmap", NULL, NULL},
+	{"check", NULL, NULL},
+	{"commit", NULL, NULL},
+	{"compare", NULL, NULL},
+	{"convert", &table_convert, compat_convert},
+	{"create", &table_create, compat_create},
+	{"dd", NULL, NULL},
+	{"info", &table_info, compat_info},
+	{"map", NULL, NULL},
+	{"measure", NULL, NULL},
+	{"rebase", NULL, NULL},
+	{"resize", &table_resize, compat_resize},
+	{"snapshot", NULL, NULL},
+};
+
+static void
+version_line(struct buf *out)
+{
+	buf_str(out, "qemu-img version " COMPAT_VERSION " (byre "
+		PACKAGE_VERSION ")\n");
+}
+
+int
+compat_output(struct buf *out)
+{
+	int bad;
+
+	if (buf_failed(out))
+		return compat_fail("out of memory");
+	bad = out->len && fwrite(out->p, 1, out->len, stdout) != out->len;
+	buf_free(out);
+	if (fflush(stdout) || bad)
+		return compat_fail("cannot write the output");
+	return 0;
+}
+
+static int
+help(void)
+{
+	struct buf out = BUF_INIT;
+	unsigned i;
+
+	version_line(&out);
+	buf_str(&out, "usage: qemu-img [standard options] command "
+		"[command options]\n"
+		"Disk images with qemu-img 7.2's command line, by byre.\n\n"
+		"    '-h', '--help'       display this help and exit\n"
+		"    '-V', '--version'    output version information and exit\n"
+		"    '-T', '--trace'      accepted, without effect\n\n"
+		"Command syntax:\n");
+	for (i = 0; i < COUNT_OF(commands); i++)
+		if (commands[i].table)
+			options_syntax(commands[i].table, &out);
+	buf_str(&out, "\nSupported formats: qcow2 raw\n\n"
+		"See byre(1); `byre COMMAND --help` explains the options.\n");
+	return compat_output(&out);
+}
+
+int
+compat_parse(const struct options_table *t, int argc, char **argv,
+	struct options_args *a, int *ret_status)
+{
+	const char *word = "";
+
+	*ret_status = 1;
+	switch (options_parse(t, true, argc, argv, a, &word)) {
+	case OPTIONS_DONE:
+		break;
+	case OPTIONS_HELP:
+		*ret_status = help();
+		return -1;
+	case OPTIONS_MISSING:
+		compat_try("missing argument for option '%s'", word);
+		return -1;
+	case OPTIONS_UNKNOWN:
+	case OPTIONS_EXCESS:
+		compat_try("unrecognized option '%s'", word);
+		return -1;
+	case OPTIONS_NOMEM:
+		compat_fail("out of memory");
+		return -1;
+	}
+	if (a->objects.n) {
+		compat_fail("--object %s: objects (secrets of encrypted "
+			"images) are not supported by byre", a->objects.v[0]);
+		return -1;
+	}
+	return 0;
+}
+
+int
+compat_options_help(const char *format, bool with_file)
+{
+	enum format f = FORMAT_RAW;
+	struct buf out = BUF_INIT;
+
+	if (format && compat_target_format(format, "", &f))
+		return 1;
+	if (with_file)
+		buf_str(&out, "Supported options:\n");
+	else
+		buf_fmt(&out, "Supported %s options:\n", probe_format_name(f));
+	imgopts_help(f, &out);
+	return compat_output(&out);
+}
+
+int
+compat_target_format(const char *text, const char *before, enum format *ret)
+{
+	struct err e;
+
+	*ret = FORMAT_RAW;
+	if (!text || name_format(text, ret, &e) == 0)
+		return 0;
+	if (e.kind == ERR_UNSUPPORTED)
+		return compat_fail("%s%s by byre", before, e.msg);
+	return compat_fail("%sUnknown file format '%s'", before, text);
+}
+
+int
+compat_source(const struct options_args *a, const char *operand,
+	struct name *n, struct source *s, struct gate *g)
+{
+	enum format format = FORMAT_PROBE;
+	struct err e = {0};
+
+	if (name_parse(n, operand, a->image_opts, &e) ||
+		name_format(a->format, &format, &e)) {
+		return compat_open_failed(operand, NULL, &e);
+	}
+	*s = name_source(n, format);
+	s->force_share |= a->force_share;
+	s->snapshot = a->snapshot;
+	if (policy_front(a, n->path, g, &e)) {
+		char text[1024];
+
+		return compat_fail("%s", err_text(&e, text, sizeof(text)));
+	}
+	return 0;
+}
+
+static int
+run(const struct command *c, int argc, char **argv)
+{
+	int status;
+
+	if (!c->run)
+		return compat_try("'%s' is not supported by byre", c->name);
+	status = c->run(argc, argv);
+	if (status)
+		signals_leave();
+	return status;
+}
+
+/* Index of the command's word in argv; 0 when *ret_status is the answer. */
+static int
+globals(int argc, char **argv, int *ret_status)
+{
+	int i;
+
+	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
+		const char *o = argv[i];
+
+		*ret_status = 0;
+		if (strcmp(o, "-h") == 0 || strcmp(o, "--help") == 0) {
+			*ret_status = help();
+			return 0;
+		}
+		if (strcmp(o, "-V") == 0 || strcmp(o, "--version") == 0) {
+			struct buf out = BUF_INIT;
+
+			version_line(&out);
+			*ret_status = compat_output(&out);
+			return 0;
+		}
+		if (strncmp(o, "--trace=", 8) == 0 ||
+			(o[1] == 'T' && o[2] != '\0'))
+			continue;
+		if (strcmp(o, "-T") != 0 && strcmp(o, "--trace") != 0) {
+			*ret_status = compat_try("unrecognized option '%s'", o);
+			return 0;
+		}
+		if (++i == argc) {
+			*ret_status = compat_try(
+				"missing argument for option '%s'", o);
+			return 0;
+		}
+	}
+	*ret_status = 0;
+	return i < argc ? i : 0;
+}
+
+int
+compat_main(int argc, char **argv)
+{
+	int at, status;
+	unsigned i;
+
+	if (argc < 2)
+		return compat_try("Not enough arguments");
+	at = globals(argc, argv, &status);
+	if (at == 0)
+		return status;
+	for (i = 0; i < COUNT_OF(commands); i++)
+		if (strcmp(commands[i].name, argv[at]) == 0)
+			return run(&commands[i], argc - at, argv + at);
+	return compat_try("Command not found: %s", argv[at]);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The qemu-img front: command lines, outputs, exit statuses and messages of
+ * qemu-img 7.2, for the commands that byre has.
+ */
+#ifndef CLI_COMPAT_H
+#define CLI_COMPAT_H
+
+#include "cli/imgopts.h"
+#include "cli/name.h"
+#include "cli/options.h"
+#include "format/gate.h"
+
+/* argv[0] is the program, argv[1] the first option or the command. */
+int compat_main(int argc, char **argv);
+
+/* The commands; argv[0] is the command's name. */
+int compat_convert(int argc, char **argv);
+int compat_create(int argc, char **argv);
+int compat_info(int argc, char **argv);
+int compat_resize(int argc, char **argv);
+
+/* compat_say.c: every message on stderr. All but warn return 1. */
+int compat_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* with "Try 'qemu-img --help' for more information" behind it */
+int compat_try(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void compat_warn(const char *line);
+/* Behind a fault of f: who else may have it open, as a line of its own. */
+int compat_fault(const char *before, const struct err *e, bool creating);
+/* "Could not open 'SHOWN': ..." for what went wrong below path. */
+int compat_open_failed(const char *shown, const char *path,
+	const struct err *e);
+/* The text alone, without prefix and newline. */
+void compat_text(const struct err *e, bool creating, struct buf *out);
+/* True when e is about the file named path. */
+bool compat_is_about(const struct err *e, const char *path);
+/* An error of the options: its text and qemu-img's hint. before may be "". */
+int compat_bad_options(const char *before, const struct err *e);
+
+/* compat.c: parses; 0 to go on, else *ret_status is the exit status. Refuses
+ * --object. */
+int compat_parse(const struct options_table *t, int argc, char **argv,
+	struct options_args *a, int *ret_status);
+/* Writes out to stdout; 0 or 1. */
+int compat_output(struct buf *out);
+/* Prints the options of a format for -o help. */
+int compat_options_help(const char *format, bool with_file);
+/* -f or -O of an image to be made: "Unknown file format 'x'". before is put
+ * in front ("NAME: " or ""). */
+int compat_target_format(const char *text, const char *before,
+	enum format *ret);
+/* Opens nothing: the name, its format, and the gate of a source. image_opts:
+ * it is a list. */
+int compat_source(const struct options_args *a, const char *operand,
+	struct name *n, struct source *s, struct gate *g);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* qemu-img info. It opens the one file and, for --backing-chain, the chain. */
+#include "config.h"
+
+#include "cli/compat.h"
+
+#include <string.h>
+
+#include "cli/table.h"
+#include "op/info.h"
+
+static int
+show(const struct options_args *a, const char *operand, bool json)
+{
+	struct info_result r = {0};
+	struct buf out = BUF_INIT;
+	struct name n = {0};
+	struct err e = {0};
+	struct source s;
+	struct gate g;
+
+	if (compat_source(a, operand, &n, &s, &g)) {
+		name_free(&n);
+		return 1;
+	}
+	if (info_run(&s, &g, a->backing_chain, &r, &e)) {
+		/* a backing file is opened here like an image of its own */
+		const char *at = compat_is_about(&e, s.path) || !e.file[0]
+			? operand : e.file;
+
+		compat_open_failed(at, NULL, &e);
+		name_free(&n);
+		return 1;
+	}
+	if (json)
+		info_json(&r, a->backing_chain, &out);
+	else
+		info_human(&r, a->backing_chain, &out);
+	info_result_free(&r);
+	name_free(&n);
+	return compat_output(&out);
+}
+
+static int
+run(const struct options_args *a)
+{
+	bool json = false;
+
+	if (a->output) {
+		json = strcmp(a->output, "json") == 0;
+		if (!json && strcmp(a->output, "human") != 0)
+			return compat_fail("--output must be used with human "
+				"or json as argument.");
+	}
+	if (a->operands.n != 1)
+		return compat_try("Expecting one image file name");
+	if (a->image_opts && a->format)
+		return compat_fail("--image-opts and --format are mutually "
+			"exclusive");
+	return show(a, a->operands.v[0], json);
+}
+
+int
+compat_info(int argc, char **argv)
+{
+	struct options_args a = {0};
+	int status;
+
+	if (compat_parse(&table_info, argc, argv, &a, &status) == 0)
+		status = run(&a);
+	options_free(&a);
+	return status;
+}

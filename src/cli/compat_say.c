@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The words of qemu-img: callers match them. The library says what happened
+ * and to which file; the sentence around it is put together here. Names are
+ * escaped, so that an error stays one line (and its hints).
+ */
+#include "config.h"
+
+#include "cli/compat.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void
+line(const char *fmt, va_list ap)
+{
+	fputs("qemu-img: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+}
+
+int
+compat_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	line(fmt, ap);
+	va_end(ap);
+	return 1;
+}
+
+int
+compat_try(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	line(fmt, ap);
+	va_end(ap);
+	fputs("Try 'qemu-img --help' for more information\n", stderr);
+	return 1;
+}
+
+void
+compat_warn(const char *text)
+{
+	compat_fail("warning: %s", text);
+}
+
+bool
+compat_is_about(const struct err *e, const char *path)
+{
+	char q[sizeof(e->file)];
+
+	return path && e->file[0] &&
+		strcmp(e->file, err_quote(q, sizeof(q), path,
+			(unsigned)strlen(path))) == 0;
+}
+
+static bool
+starts(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+#define BACKING "Could not open backing file: "
+
+void
+compat_text(const struct err *e, bool creating, struct buf *out)
+{
+	const char *msg = e->msg;
+	uint64_t len, at;
+
+	while (starts(msg, BACKING)) {
+		buf_str(out, BACKING);
+		msg += strlen(BACKING);
+		creating = false;
+	}
+	if (e->eno && (starts(msg, "cannot open") ||
+			      starts(msg, "cannot create")))
+		buf_fmt(out, "Could not %s '%s': %s",
+			creating ? "create" : "open", e->file,
+			strerror(e->eno));
+	else if (starts(msg, "is a directory") && creating)
+		buf_fmt(out, "Could not create '%s': %s", e->file,
+			strerror(EISDIR));
+	else if (e->kind == ERR_FORMAT && starts(msg, "is a"))
+		buf_fmt(out, "'file' driver requires '%s' to be a regular file",
+			e->file);
+	else if (e->eno && sscanf(msg, "cannot write %" SCNu64 " bytes at %"
+			SCNu64, &len, &at) == 2)
+		buf_fmt(out, "error while writing at byte %" PRIu64 ": %s", at,
+			strerror(e->eno));
+	else if (e->eno && sscanf(msg, "cannot read %" SCNu64 " bytes at %"
+			SCNu64, &len, &at) == 2)
+		buf_fmt(out, "error while reading at byte %" PRIu64 ": %s", at,
+			strerror(e->eno));
+	else
+		buf_fmt(out, "%s%s%s", msg, e->eno ? ": " : "",
+			e->eno ? strerror(e->eno) : "");
+	if (e->kind == ERR_BUSY && e->file[0])
+		buf_fmt(out, "\nIs another process using the image [%s]?",
+			e->file);
+}
+
+int
+compat_fault(const char *before, const struct err *e, bool creating)
+{
+	struct buf out = BUF_INIT;
+
+	compat_text(e, creating, &out);
+	compat_fail("%s%s", before, buf_failed(&out) ? "out of memory" : out.p);
+	buf_free(&out);
+	return 1;
+}
+
+int
+compat_open_failed(const char *shown, const char *path, const struct err *e)
+{
+	struct buf out = BUF_INIT;
+	char q[4096];
+
+	buf_fmt(&out, "Could not open '%s': ",
+		err_quote(q, sizeof(q), shown, (unsigned)strlen(shown)));
+	if (e->file[0] && path && !compat_is_about(e, path) &&
+		!starts(e->msg, BACKING))
+		buf_str(&out, BACKING);
+	compat_text(e, false, &out);
+	compat_fail("%s", buf_failed(&out) ? "out of memory" : out.p);
+	buf_free(&out);
+	return 1;
+}
+
+int
+compat_bad_options(const char *before, const struct err *e)
+{
+	compat_fault(before, e, true);
+	fputs(imgopts_hint(e), stderr);
+	return 1;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which program are we, and which command? `qemu-img` by name or by first
+ * word is the front (compat.c); all else is native. Nothing is initialised
+ * that a command does not ask for.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "cli/cmd.h"
+#include "cli/compat.h"
+#include "cli/report.h"
+#include "cli/signals.h"
+#include "cli/table.h"
+
+struct command {
+	const struct options_table *table;
+	int (*run)(struct options_args *a);
+};
+
+static const struct command commands[] = {
+	{&table_convert, cmd_convert},
+	{&table_create, cmd_create},
+	{&table_digest, cmd_digest},
+	{&table_info, cmd_info},
+	{&table_inspect, cmd_inspect},
+	{&table_resize, cmd_resize},
+};
+
+static const struct command *
+find(const char *name)
+{
+	unsigned i;
+
+	for (i = 0; i < COUNT_OF(commands); i++)
+		if (strcmp(commands[i].table->command, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static int
+usage(void)
+{
+	struct buf out = BUF_INIT;
+	unsigned i;
+
+	buf_str(&out, "usage: byre COMMAND [options] [arguments]\n"
+		      "       byre COMMAND --help\n"
+		      "       byre qemu-img ...   (as qemu-img 7.2)\n"
+		      "       byre --version\n\n");
+	for (i = 0; i < COUNT_OF(commands); i++)
+		buf_fmt(&out, "  %-9s %s\n", commands[i].table->command,
+			commands[i].table->summary);
+	return report_output(&out);
+}
+
+/* help [COMMAND]; help --commands and help --options COMMAND are for shell
+ * completion and for tests. */
+static int
+help(int argc, char **argv)
+{
+	struct buf out = BUF_INIT;
+	const struct command *c;
+	bool list = argc > 1 && strcmp(argv[1], "--options") == 0;
+	unsigned i;
+
+	if (argc > 1 && strcmp(argv[1], "--commands") == 0) {
+		for (i = 0; i < COUNT_OF(commands); i++)
+			buf_fmt(&out, "%s\n", commands[i].table->command);
+		return report_output(&out);
+	}
+	if (argc < 2 + list)
+		return usage();
+	c = find(argv[1 + list]);
+	if (!c)
+		return report_usage("unknown command '%s'", argv[1 + list]);
+	if (list)
+		options_list_all(c->table, &out);
+	else
+		options_help(c->table, &out);
+	return report_output(&out);
+}
+
+/* The last word of resize is its size, though it may look like an option. */
+static const char *
+take_size(const struct command *c, int *argc, char **argv)
+{
+	const char *last;
+
+	if (c->table != &table_resize || *argc < 2)
+		return NULL;
+	last = argv[*argc - 1];
+	if (last[0] != '-' || last[1] < '0' || last[1] > '9')
+		return NULL;
+	(*argc)--;
+	return last;
+}
+
+static int
+run(const struct command *c, int argc, char **argv)
+{
+	struct options_args a = {0};
+	struct buf out = BUF_INIT;
+	const char *word = "", *size = take_size(c, &argc, argv);
+	int status = REPORT_USAGE;
+
+	report_command(c->table->command);
+	switch (options_parse(c->table, false, argc, argv, &a, &word)) {
+	case OPTIONS_DONE:
+		if (size && options_operand(&a, size)) {
+			report_usage("no memory for the arguments");
+			break;
+		}
+		status = c->run(&a);
+		break;
+	case OPTIONS_HELP:
+		options_help(c->table, &out);
+		status = report_output(&out);
+		break;
+	case OPTIONS_UNKNOWN:
+		report_usage("unknown option '%s' (see byre %s --help)", word,
+			c->table->command);
+		break;
+	case OPTIONS_MISSING:
+		report_usage("option '%s' needs an argument", word);
+		break;
+	case OPTIONS_EXCESS:
+		report_usage("option '%s' takes no argument", word);
+		break;
+	case OPTIONS_NOMEM:
+		report_usage("no memory for the arguments");
+		break;
+	}
+	options_free(&a);
+	/* a command that a signal stopped ends by that signal */
+	if (status == REPORT_FAILED)
+		signals_leave();
+	return status;
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *self = argc > 0 ? (slash ? slash + 1 : argv[0]) : "byre";
+	const struct command *c;
+
+	/* libtool runs uninstalled programs as lt-NAME */
+	if (strncmp(self, "lt-", 3) == 0)
+		self += 3;
+	if (strcmp(self, "qemu-img") == 0)
+		return compat_main(argc, argv);
+	if (argc < 2) {
+		report_usage("a command is needed (see byre --help)");
+		return REPORT_USAGE;
+	}
+	if (strcmp(argv[1], "qemu-img") == 0)
+		return compat_main(argc - 1, argv + 1);
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+		struct buf out = BUF_INIT;
+
+		buf_str(&out, "byre " PACKAGE_VERSION "\n");
+		return report_output(&out);
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return usage();
+	if (strcmp(argv[1], "help") == 0)
+		return help(argc - 1, argv + 1);
+	c = find(argv[1]);
+	if (!c)
+		return report_usage(argv[1][0] == '-'
+				? "unknown option '%s' (see byre --help)"
+				: "unknown command '%s' (see byre --help)",
+			argv[1]);
+	return run(c, argc - 1, argv + 1);
+}

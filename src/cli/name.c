@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Names are the caller's words, not an image's: they may say json: and the
+ * like. What an image says never comes here (format/gate.c opens those).
+ */
+#include "config.h"
+
+#include "cli/name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/parse.h"
+
+static char *
+quote(char *out, unsigned cap, const char *s)
+{
+	return err_quote(out, cap, s, (unsigned)strlen(s));
+}
+
+int
+name_format(const char *text, enum format *ret, struct err *e)
+{
+	enum format f;
+	char q[64];
+
+	*ret = FORMAT_PROBE;
+	if (!text)
+		return 0;
+	f = probe_format_from_name(text);
+	if (f == FORMAT_PROBE)
+		return err_set(e, ERR_USAGE, "Unknown driver '%s'",
+			quote(q, sizeof(q), text));
+	if (f != FORMAT_RAW && f != FORMAT_QCOW2)
+		return err_set(e, ERR_UNSUPPORTED, "%s: not supported",
+			probe_format_name(f));
+	*ret = f;
+	return 0;
+}
+
+/* Length of "proto" in "proto:rest" when the colon comes before any slash. */
+static size_t
+protocol_len(const char *s)
+{
+	size_t n = strcspn(s, ":/");
+
+	return s[n] == ':' ? n : 0;
+}
+
+static int
+plain(struct name *n, const char *text, struct err *e)
+{
+	size_t len = protocol_len(text);
+	char proto[32], q[80];
+
+	if ((len == 4 && memcmp(text, "file", 4) == 0) ||
+		(len == 11 && memcmp(text, "host_device", 11) == 0))
+		text += len + 1;
+	else if (len) {
+		if (len >= sizeof(proto))
+			len = sizeof(proto) - 1;
+		memcpy(proto, text, len);
+		proto[len] = '\0';
+		return err_set(e, ERR_UNSUPPORTED, "Unknown protocol '%s'",
+			quote(q, sizeof(q), proto));
+	}
+	if (*text == '\0')
+		return err_set(e, ERR_USAGE,
+			"The 'file' block driver requires a file name");
+	n->path = strdup(text);
+	if (!n->path)
+		return err_sys(e, ENOMEM, "cannot keep a name");
+	return 0;
+}
+
+static int
+set_driver(struct name *n, const char *value, bool inner, struct err *e)
+{
+	if (strcmp(value, "file") == 0 || strcmp(value, "host_device") == 0) {
+		if (!inner)
+			n->format = FORMAT_RAW;
+		return 0;
+	}
+	if (inner) {
+		char q[64];
+
+		return err_set(e, ERR_UNSUPPORTED,
+			"protocol '%s' is not supported",
+			quote(q, sizeof(q), value));
+	}
+	return name_format(value, &n->format, e);
+}
+
+static bool
+one_of(const char *s, const char *const *list)
+{
+	for (; *list; list++)
+		if (strcmp(s, *list) == 0)
+			return true;
+	return false;
+}
+
+/* One key of a node. inner: of the file below the format. What only tunes
+ * QEMU is passed over; what would change the content, or is not known, is
+ * refused. */
+static int
+set_key(struct name *n, const char *key, const char *value, bool inner,
+	struct err *e)
+{
+	static const char *const tuning[] = {"aio", "read-only",
+		"auto-read-only", "cache.no-flush", "discard", "node-name",
+		"detect-zeroes", NULL};
+	char q[80], qv[80];
+	bool on;
+
+	if (strcmp(key, "driver") == 0)
+		return set_driver(n, value, inner, e);
+	if (strcmp(key, "filename") == 0) {
+		free(n->path);
+		n->path = NULL;
+		return plain(n, value, e);
+	}
+	if (strcmp(key, "locking") == 0) {
+		n->no_locks = strcmp(value, "off") == 0;
+		return 0;
+	}
+	if (strcmp(key, "cache.direct") == 0 || strcmp(key, "force-share") == 0) {
+		if (parse_bool(value, &on, e))
+			return -1;
+		if (key[0] == 'c')
+			n->direct = on;
+		else
+			n->no_locks = on;
+		return 0;
+	}
+	if (one_of(key, tuning))
+		return 0;
+	if (strncmp(key, "encrypt.", 8) == 0)
+		return err_set(e, ERR_UNSUPPORTED,
+			"encryption is not supported: '%s'",
+			quote(q, sizeof(q), key));
+	return err_set(e, ERR_UNSUPPORTED,
+		"Block format '%s' does not support the option '%s'",
+		inner ? "file" : quote(qv, sizeof(qv), n->format == FORMAT_QCOW2
+			? "qcow2" : "raw"), quote(q, sizeof(q), key));
+}
+
+static int
+nodes(struct name *n, const struct parse_opts *o, struct err *e)
+{
+	const char *driver = parse_opts_get(o, "driver");
+	bool bare = driver && (strcmp(driver, "file") == 0 ||
+		strcmp(driver, "host_device") == 0);
+	size_t i;
+
+	/* the driver first: messages name it */
+	if (driver && set_driver(n, driver, false, e))
+		return -1;
+	for (i = 0; i < o->n; i++) {
+		const char *key = o->v[i].key;
+		bool inner = strncmp(key, "file.", 5) == 0;
+
+		if (set_key(n, inner ? key + 5 : key, o->v[i].value,
+			    inner || (bare && strcmp(key, "driver") != 0), e))
+			return -1;
+	}
+	if (!n->path)
+		return err_set(e, ERR_USAGE,
+			"The 'file' block driver requires a file name");
+	if (!driver && parse_opts_get(o, "filename"))
+		return err_set(e, ERR_USAGE,
+			"Must specify either driver or file");
+	return 0;
+}
+
+static int
+parse(struct name *n, const char *text, bool list, struct err *e)
+{
+	struct parse_opts o = {0};
+	int r;
+
+	if (list && !strchr(text, '=')) {
+		char q[128];
+
+		return err_set(e, ERR_USAGE,
+			"Cannot find device='%s' nor node-name='%s'",
+			quote(q, sizeof(q), text), q);
+	}
+	if (!list && strncmp(text, "json:", 5) != 0)
+		return plain(n, text, e);
+	r = list ? parse_opts_add(&o, text, NULL, e)
+		 : json_flatten(text + 5, &o, e);
+	if (r && !list)
+		err_prefix(e, "Could not parse the JSON options");
+	if (r == 0)
+		r = nodes(n, &o, e);
+	parse_opts_free(&o);
+	return r;
+}
+
+int
+name_parse(struct name *ret, const char *text, bool list, struct err *e)
+{
+	struct name n = {.shown = text};
+
+	if (parse(&n, text, list, e)) {
+		name_free(&n);
+		return -1;
+	}
+	*ret = n;
+	return 0;
+}
+
+void
+name_free(struct name *n)
+{
+	free(n->path);
+	n->path = NULL;
+}
+
+struct source
+name_source(const struct name *n, enum format a_format)
+{
+	return (struct source){
+		.dirfd = AT_FDCWD,
+		.path = n->path,
+		.fd = -1,
+		.format = a_format != FORMAT_PROBE ? a_format : n->format,
+		.force_share = n->no_locks,
+		.direct = n->direct,
+	};
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* How far an operation is: as qemu-img prints it, as a bar on a terminal, as
+ * JSON lines for a program, or to whoever sends SIGUSR1. */
+#ifndef CLI_PROGRESS_H
+#define CLI_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "base/watch.h"
+
+struct progress {
+	struct watch watch;   /* for the operation */
+	void (*warn)(const char *line);
+	const char *label;    /* the command's name, on the bar */
+	bool shown;           /* -p */
+	bool bar;             /* stdout is a terminal and the caller wants one */
+	bool quiet;
+	int fd;               /* of --progress-fd, or -1 */
+	double last_percent;  /* as printed; -1: nothing yet */
+	uint64_t done, total;
+	struct timespec start;
+	int64_t last_msec;    /* when something was printed, since start */
+};
+
+/* Fills p (also p->watch, with cancellation by signal) and prints the start.
+ * warn prints a warning. */
+void progress_start(struct progress *p, const char *label, bool shown,
+	bool allow_bar, bool quiet, int fd, void (*warn)(const char *line));
+/* Ends the line or the bar. */
+void progress_end(struct progress *p, bool ok);
+
+#endif

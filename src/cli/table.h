@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The tables of options: what each command can be told. */
+#ifndef CLI_TABLE_H
+#define CLI_TABLE_H
+
+#include "cli/options.h"
+
+extern const struct options_table table_convert;
+extern const struct options_table table_create;
+extern const struct options_table table_digest;
+extern const struct options_table table_info;
+extern const struct options_table table_inspect;
+extern const struct options_table table_resize;
+
+#endif
