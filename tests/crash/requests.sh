@@ -1,0 +1,55 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# What is asked of the kernel: io_uring carries the data when asked for by
+# name, and holes are not read.
+set -u
+. "${top_srcdir:-.}/tests/crash/lib.sh"
+[ -n "$byre" ] || skip "byre was not built"
+make_sources
+
+# bytes NAME... of the last run, in calls of a page or more: the data
+bytes() {
+	awk -v names=" $* " 'index(names, " " $1 " ") && $5 >= 0 &&
+		$4 >= 4096 { n += $4 } END { printf "%d\n", n }' "$dir/log"
+}
+
+shim FAIL= -- "$byre" convert -f raw -O raw --engine=uring -t none -T none \
+	src.raw t
+if [ $rc -eq 0 ]; then
+	[ "$(bytes ringread)" -ge 300000 ] || fail "the ring read nothing"
+	[ "$(bytes ringwrite)" -ge 300000 ] || fail "the ring wrote nothing"
+	[ "$(bytes write)" -lt 65536 ] || fail "data went past the ring"
+	cmp "$w/src.raw" "$w/t" || fail "other bytes"
+	rm "$w/t"
+else
+	grep -q 'io_uring\|O_DIRECT' "$dir/err" || fail "uring: exit $rc"
+	echo "no io_uring or no O_DIRECT here: without it"
+fi
+shim FAIL= -- "$byre" convert -f raw -O raw --engine=threads src.raw t
+[ $rc -eq 0 ] || fail "threads: exit $rc"
+[ "$(bytes ringread ringwrite)" -eq 0 ] || fail "threads: used a ring"
+rm "$w/t"
+
+# data MiB in a raw file of 1 TiB
+data=16
+[ -n "$long" ] && data=1024
+cd "$w" || exit 99
+truncate -s 1T huge.raw 2>/dev/null || {
+	echo "no files of 1 TiB here"
+	exit 0
+}
+i=0
+while [ $i -lt 16 ]; do
+	dd if=/dev/urandom of=huge.raw bs=1M count=$((data / 16)) \
+		seek=$((i * 60000 + 7)) conv=notrunc 2>/dev/null ||
+		fail "cannot make the source"
+	i=$((i + 1))
+done
+shim FAIL= -- "$byre" convert -f raw -O qcow2 huge.raw t
+[ $rc -eq 0 ] || fail "1 TiB: exit $rc"
+n=$(bytes read ringread)
+# a hundredth more, and what looks at the format
+max=$((data * 1024 * 1024 / 100 * 101 + 524288))
+[ "$n" -le "$max" ] || fail "1 TiB with $data MiB: $n bytes read, at most $max"
+[ "$n" -ge $((data * 1024 * 1024)) ] || fail "1 TiB: only $n bytes read"
+echo "1 TiB with $data MiB of data: $n bytes read"
