@@ -44,10 +44,12 @@ from_error(struct gate_report *r, const char *id, const struct err *why)
 	gate_reason_add(r, id, "%s", why->msg);
 }
 
-/* Either field set is a backing file to somebody. One that is sound may lie
- * in a directory that the caller allows: gate_open decides, by name. */
+/* Either field set is a backing file to somebody. Where references are
+ * permitted it must be one to everybody, and of a known format; gate_open then
+ * decides by name. h NULL: the header does not decode. */
 static void
-check_backing(struct span head, const struct gate *g, struct gate_report *r)
+check_backing(const struct gate *g, struct span head,
+	const struct qcow2_header *h, struct gate_report *r)
 {
 	uint64_t off = load_be64(head.p + 8);
 	uint32_t len = load_be32(head.p + 16);
@@ -55,12 +57,13 @@ check_backing(struct span head, const struct gate *g, struct gate_report *r)
 
 	if (off == 0 && len == 0)
 		return;
-	if (off != 0 && len != 0 && g->n_allow != 0)
+	if (g->n_allow && h && h->backing[0] && h->has_backing_format)
 		return;
 	if (off < head.len && len <= head.len - off)
 		err_quote(q, sizeof(q), head.p + off, len);
 	gate_reason_add(r, "backing-file", "has a backing file '%s' (offset %"
-		PRIu64 ", length %" PRIu32 "); none is allowed", q, off, len);
+		PRIu64 ", length %" PRIu32 "); %s", q, off, len, g->n_allow ?
+		"its name and format must both be given" : "none is allowed");
 }
 
 /*
@@ -91,7 +94,8 @@ names_data_file(struct span head, size_t from)
 }
 
 static void
-check_data_file(struct span head, struct gate_report *r)
+check_data_file(const struct gate *g, struct span head,
+	const struct qcow2_header *h, struct gate_report *r)
 {
 	uint32_t version = load_be32(head.p + 4);
 	bool bit = version >= 3 &&
@@ -102,10 +106,13 @@ check_data_file(struct span head, struct gate_report *r)
 	/* a reader that does not heed header_length starts at 112 */
 	ext = names_data_file(head, from) ||
 		(from > HEAD_MIN && names_data_file(head, HEAD_MIN));
+	if (g->n_allow && h && bit && h->data_file[0])
+		return;
 	if (bit || ext)
 		gate_reason_add(r, "data-file", "has an external data file "
-			"(feature bit %s, name %s); none is allowed",
-			bit ? "set" : "not set", ext ? "given" : "not given");
+			"(feature bit %s, name %s); %s",
+			bit ? "set" : "not set", ext ? "given" : "not given",
+			g->n_allow ? "it needs both" : "none is allowed");
 }
 
 static void
@@ -129,12 +136,13 @@ check_features(struct span head, struct gate_report *r)
 
 /* [hoff, hoff+len) lies in the file, rounded up to a cluster. */
 static void
-check_place(struct gate_report *r, const struct qcow2_header *h,
-	const char *what, uint64_t hoff, uint64_t len)
+check_place(const struct gate *g, struct gate_report *r,
+	const struct qcow2_header *h, const char *what, uint64_t hoff,
+	uint64_t len)
 {
 	uint64_t end, limit;
 
-	if (len == 0)
+	if (len == 0 || g->lenient)
 		return;
 	if (!ck_align_up(r->file_size, qcow2_cluster_size(h), &limit))
 		limit = INT64_MAX;
@@ -145,27 +153,28 @@ check_place(struct gate_report *r, const struct qcow2_header *h,
 }
 
 static void
-check_decoded(const struct qcow2_header *h, struct gate_report *r)
+check_decoded(const struct gate *g, const struct qcow2_header *h,
+	struct gate_report *r)
 {
 	r->opened = true;
 	r->virtual_size = units_align_down(h->size, 512);
 	if (h->has_crypto && !h->crypt_method)
 		gate_reason_add(r, "encryption", "has an encryption header");
-	check_place(r, h, "L1 table", h->l1_offset,
+	check_place(g, r, h, "L1 table", h->l1_offset,
 		(uint64_t)h->l1_entries * 8);
-	check_place(r, h, "refcount table", h->reftable_offset,
+	check_place(g, r, h, "refcount table", h->reftable_offset,
 		(uint64_t)h->reftable_clusters << h->cluster_bits);
 	/* 40 bytes are the least that an entry takes */
-	check_place(r, h, "snapshot table", h->snapshots_offset,
+	check_place(g, r, h, "snapshot table", h->snapshots_offset,
 		(uint64_t)h->n_snapshots * 40);
 	if (h->has_bitmaps)
-		check_place(r, h, "bitmap directory", h->bitmap_dir_offset,
+		check_place(g, r, h, "bitmap directory", h->bitmap_dir_offset,
 			h->bitmap_dir_size);
 }
 
 /* Everything that the first cluster tells; *ret is valid if r->opened. */
 static int
-inspect_header(struct file *f, const struct gate *g, struct gate_report *r,
+inspect_header(const struct gate *g, struct file *f, struct gate_report *r,
 	struct qcow2_header *ret, struct err *e)
 {
 	uint8_t first[HEAD_MIN];
@@ -175,6 +184,7 @@ inspect_header(struct file *f, const struct gate *g, struct gate_report *r,
 	struct span s;
 	uint32_t bits;
 	unsigned n;
+	bool good;
 
 	if (file_read_padded(f, first, sizeof(first), 0, NULL, e))
 		return -1;
@@ -187,12 +197,13 @@ inspect_header(struct file *f, const struct gate *g, struct gate_report *r,
 	if (file_read_padded(f, head, len, 0, &got, e))
 		return -1;
 	s = (struct span){head, len};
-	check_backing(s, g, r);
-	check_data_file(s, r);
+	good = qcow2_header_decode(s, false, ret, &why) == 0;
+	check_backing(g, s, good ? ret : NULL, r);
+	check_data_file(g, s, good ? ret : NULL, r);
 	check_features(s, r);
 	n = r->n_reasons;
-	if (qcow2_header_decode(s, false, ret, &why) == 0)
-		check_decoded(ret, r);
+	if (good)
+		check_decoded(g, ret, r);
 	else if (n == 0 || why.kind != ERR_UNSUPPORTED)
 		from_error(r, why.kind == ERR_UNSUPPORTED ? "unsupported" :
 			"corrupt-header", &why);
@@ -269,9 +280,11 @@ guest_probe(struct image *im, const struct qcow2_header *h, uint8_t *buf,
  * disk must be no disk image itself.
  */
 static int
-check_open(struct file *f, const struct qcow2_header *h, bool deep,
-	struct gate_report *r, struct err *e)
+check_open(const struct gate *g, struct file *f,
+	const struct qcow2_header *h, bool deep, struct gate_report *r,
+	struct err *e)
 {
+	unsigned flags = g->lenient ? IMAGE_LENIENT : IMAGE_READ;
 	CLEANUP_FREE uint8_t *buf = malloc(PROBE_HEAD + PROBE_TAIL);
 	CLEANUP(image_close_p) struct image *im = NULL;
 	struct probe_result found = {.format = FORMAT_RAW};
@@ -283,7 +296,10 @@ check_open(struct file *f, const struct qcow2_header *h, bool deep,
 		return err_set(e, ERR_NOMEM, "no memory to probe guest data");
 	if (file_from_fd(&again, f->fd, f->name, e))
 		return -1;
-	bad = image_open(&im, again, FORMAT_QCOW2, IMAGE_READ, NULL, &why) ||
+	/* data that lies in another file is looked at when that is opened */
+	if (h->incompatible & QCOW2_DATA_FILE)
+		deep = false;
+	bad = image_open(&im, again, FORMAT_QCOW2, flags, NULL, &why) ||
 		(deep && guest_probe(im, h, buf, &found, &why));
 	if (bad && (why.kind == ERR_IO || why.kind == ERR_NOMEM)) {
 		if (e)
@@ -344,7 +360,7 @@ gate_inspect(const struct gate *g, struct file *f, enum format declared,
 			r.virtual_size = r.file_size;
 		r.mapped = deep ? r.file_size : 0;
 	} else if (r.probe.format == FORMAT_QCOW2) {
-		if (inspect_header(f, g, &r, &h, e))
+		if (inspect_header(g, f, &r, &h, e))
 			return err_file(e, f->name);
 	}
 	if (r.opened && g->size_max && r.virtual_size > g->size_max)
@@ -354,8 +370,8 @@ gate_inspect(const struct gate *g, struct file *f, enum format declared,
 	/* the tables are followed only where the header gives no reason to
 	 * doubt what they mean */
 	if (r.probe.format == FORMAT_QCOW2 && r.opened && r.n_reasons == 0 &&
-		(gate_deep_walk(f, &h, deep, w, &r, e) ||
-			(r.n_reasons == 0 && check_open(f, &h, deep, &r, e))))
+		(gate_deep_walk(g, f, &h, deep, w, &r, e) ||
+			(r.n_reasons == 0 && check_open(g, f, &h, deep, &r, e))))
 		return err_file(e, f->name);
 	*ret = r;
 	return 0;

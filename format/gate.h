@@ -20,14 +20,16 @@ struct gate {
 	 * protocol name other than file: */
 	bool trusted;
 	/* otherwise a reference must resolve beneath one of these directories
-	 * (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS); none: all are refused */
+	 * (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS); none: all are refused,
+	 * and having one is a reason of the policy */
 	const char *const *allow_dirs;
 	unsigned n_allow;
 	unsigned depth_max;    /* 0: GATE_DEPTH_MAX */
 	uint64_t size_max;     /* virtual size, bytes; 0: no limit */
-	bool lenient;          /* see IMAGE_LENIENT */
-	/* the whole policy on the source image (gate_check): encryption,
-	 * features, out-of-file references, aliasing, foreign content */
+	/* see IMAGE_LENIENT; beyond-eof is then no reason of the policy */
+	bool lenient;
+	/* the whole policy on the source image, and on every file that
+	 * gate_open opens for it */
 	bool safe;
 };
 
@@ -37,7 +39,8 @@ struct gate {
  * image's directory, "file:" and a path, or an absolute path; any other
  * "word:" is a protocol and refused, under trusted too (ERR_UNSUPPORTED). The
  * file's name becomes the one that qemu-img would show. An allowed directory
- * is resolved once, by its real path; below it nothing may lead out.
+ * is resolved once, by its real path; below it nothing may lead out. If safe
+ * and not trusted, what was opened is inspected as well (deep).
  */
 int gate_open(const struct gate *g, const struct image *from,
 	const char *name, const char *what, struct file **ret, struct err *e);
@@ -45,9 +48,12 @@ int gate_open(const struct gate *g, const struct image *from,
 /*
  * A reason of the policy: a stable id for JSON, and text for people (what,
  * value, limit; hostile bytes escaped). The ids:
- *   backing-file     the header names one, or only has its offset or length
+ *   backing-file     the header names one, or only has its offset or length;
+ *                    where directories are permitted, only if the field is
+ *                    malformed or the format is not told
  *   data-file        by the feature bit, or by the extension alone, in any
- *                    version, even behind the end mark
+ *                    version, even behind the end mark; where directories are
+ *                    permitted, only if bit and name do not go together
  *   encryption       AES or LUKS
  *   unknown-feature  unknown incompatible bits
  *   beyond-eof       a reference past the end of the file, which is rounded
@@ -103,7 +109,8 @@ int gate_verdict(const struct gate_report *r, struct err *e);
  */
 #define GATE_DEEP_MEMORY (16u << 20) /* bytes */
 struct qcow2_header;
-int gate_deep_walk(struct file *f, const struct qcow2_header *h, bool deep,
-	const struct watch *w, struct gate_report *r, struct err *e);
+int gate_deep_walk(const struct gate *g, struct file *f,
+	const struct qcow2_header *h, bool deep, const struct watch *w,
+	struct gate_report *r, struct err *e);
 
 #endif

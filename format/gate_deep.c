@@ -56,6 +56,8 @@ struct walk {
 	uint32_t turn;
 	unsigned bad;
 	bool deep;
+	bool lenient; /* what lies past the end reads as zeros */
+	bool external; /* data clusters lie in another file */
 	bool stop;
 };
 
@@ -65,6 +67,12 @@ struct walk {
 		gate_reason_add((w)->r, id, __VA_ARGS__);                      \
 		if (++(w)->bad == BAD_ENTRIES_MAX)                             \
 			(w)->stop = true;                                      \
+	} while (0)
+
+#define BEYOND(w, ...)                                                         \
+	do {                                                                   \
+		if (!(w)->lenient)                                             \
+			BAD(w, "beyond-eof", __VA_ARGS__);                     \
 	} while (0)
 
 static void
@@ -139,19 +147,24 @@ table_chunk(struct walk *w, uint64_t hoff, uint64_t len, uint8_t *buf,
 	return file_read_padded(w->f, buf, *ret_len, hoff, NULL, e);
 }
 
-static void
+/* True if it is one of this file's clusters. */
+static bool
 check_plain(struct walk *w, uint64_t hoff)
 {
-	if (hoff + w->cluster > w->end)
-		BAD(w, "beyond-eof", "data cluster at %" PRIu64 " lies past "
-			"the end of the file (%" PRIu64 " bytes)", hoff,
-			w->f->size);
-	else if (over_metadata(w, hoff))
+	if (w->external)
+		return false;
+	if (hoff + w->cluster > w->end) {
+		BEYOND(w, "data cluster at %" PRIu64 " lies past the end of "
+			"the file (%" PRIu64 " bytes)", hoff, w->f->size);
+		return false;
+	}
+	if (over_metadata(w, hoff))
 		aliasing(w, hoff, w->cluster, "a data cluster lies over the "
 			"header, the L1 or the refcount table (offset, length)");
 	else if (slot_of(w, hoff >> w->h->cluster_bits)->key)
 		aliasing(w, hoff, w->cluster, "a data cluster lies over an L2 "
 			"table (offset, length)");
+	return true;
 }
 
 /* One L2 entry that is not all zero; true if it maps a plain cluster. */
@@ -179,15 +192,12 @@ l2_entry(struct walk *w, uint64_t l2, uint64_t entry, uint64_t bitmap)
 				"packed cluster with the copied flag (0x%016"
 				PRIx64 ")", l2, entry);
 		else if (x.hoff >= w->f->size)
-			BAD(w, "beyond-eof", "packed cluster at %" PRIu64
+			BEYOND(w, "packed cluster at %" PRIu64
 				" begins past the end of the file (%" PRIu64
 				" bytes)", x.hoff, w->f->size);
 		return false;
 	}
-	if (!(entry & QCOW2_L2_OFFSET))
-		return false;
-	check_plain(w, x.hoff);
-	return true;
+	return (entry & QCOW2_L2_OFFSET) && check_plain(w, x.hoff);
 }
 
 /* Reads an L2 table; *ret_plain is the number of plain clusters it maps. */
@@ -246,7 +256,7 @@ l1_entry(struct walk *w, uint64_t entry, struct err *e)
 			"aligned to clusters of %" PRIu64 " bytes", l2,
 			w->cluster);
 	else if (l2 != 0 && l2 + w->cluster > w->end)
-		BAD(w, "beyond-eof", "L2 table at %" PRIu64 " lies past the "
+		BEYOND(w, "L2 table at %" PRIu64 " lies past the "
 			"end of the file (%" PRIu64 " bytes)", l2, w->f->size);
 	else if (l2 != 0 && over_metadata(w, l2))
 		aliasing(w, l2, w->cluster, "an L2 table lies over the header, "
@@ -315,7 +325,7 @@ check_snapshot(struct walk *w, const struct info_snapshot *s)
 			" is not aligned to clusters of %" PRIu64 " bytes",
 			s->l1_offset, w->cluster);
 	else if (!ck_add(s->l1_offset, bytes, &end) || end > w->end)
-		BAD(w, "beyond-eof", "a snapshot's L1 table at %" PRIu64 ", %"
+		BEYOND(w, "a snapshot's L1 table at %" PRIu64 ", %"
 			PRIu64 " bytes, ends past the end of the file (%" PRIu64
 			" bytes)", s->l1_offset, bytes, w->f->size);
 	else if ((w->seen += bytes) > w->end)
@@ -385,14 +395,14 @@ walk_reftable(struct walk *w, struct err *e)
 
 			if (entry == 0)
 				continue;
-			w->meta++;
+			w->meta += !w->lenient;
 			if (entry & (w->cluster - 1))
 				BAD(w, "corrupt-table", "refcount table entry "
 					"0x%016" PRIx64 " is not aligned or "
 					"has reserved bits", entry);
 			else if (!ck_add(hoff, w->cluster, &end) ||
 				end > w->end)
-				BAD(w, "beyond-eof", "refcount block at %" PRIu64
+				BEYOND(w, "refcount block at %" PRIu64
 					" lies past the end of the file (%"
 					PRIu64 " bytes)", hoff, w->f->size);
 		}
@@ -420,8 +430,10 @@ walk_all(struct walk *w, struct err *e)
 {
 	const struct qcow2_header *h = w->h;
 
-	w->meta = 1 + h->reftable_clusters +
-		units_div_up((uint64_t)h->l1_entries * 8, w->cluster);
+	/* of a file that was cut short, these may lie past its end */
+	if (!w->lenient)
+		w->meta = 1 + h->reftable_clusters +
+			units_div_up((uint64_t)h->l1_entries * 8, w->cluster);
 	if (w->deep && walk_reftable(w, e))
 		return -1;
 	if (!w->stop && walk_l1(w, h->l1_offset, h->l1_entries, e))
@@ -449,11 +461,14 @@ slots_wanted(const struct walk *w)
 }
 
 int
-gate_deep_walk(struct file *f, const struct qcow2_header *h, bool deep,
-	const struct watch *watch, struct gate_report *r, struct err *e)
+gate_deep_walk(const struct gate *g, struct file *f,
+	const struct qcow2_header *h, bool deep, const struct watch *watch,
+	struct gate_report *r, struct err *e)
 {
 	struct walk w = {.f = f, .h = h, .watch = watch, .r = r,
-		.cluster = qcow2_cluster_size(h), .deep = deep};
+		.cluster = qcow2_cluster_size(h), .deep = deep,
+		.lenient = g->lenient,
+		.external = (h->incompatible & QCOW2_DATA_FILE) != 0};
 	int status;
 
 	if (!ck_align_up(f->size, w.cluster, &w.end))

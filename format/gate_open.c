@@ -216,6 +216,32 @@ try_dir(const char *dir, const char *path, bool direct, struct file **ret,
 	return 1;
 }
 
+/* The policy on what was opened; f is closed when it is refused. */
+static int
+check_opened(const struct gate *g, const struct image *from, const char *name,
+	struct file *f, struct err *e)
+{
+	enum format format = FORMAT_RAW; /* a data file */
+	struct gate_report report;
+
+	if (g->trusted || !g->safe)
+		return 0;
+	if (name == from->backing) {
+		format = FORMAT_PROBE;
+		if (from->backing_format &&
+			strcmp(from->backing_format, "file") != 0)
+			format = probe_format_from_name(from->backing_format);
+		else if (from->backing_format)
+			format = FORMAT_RAW;
+	}
+	if (gate_inspect(g, f, format, true, from->watch, &report, e) == 0 &&
+		gate_verdict(&report, e) == 0)
+		return 0;
+	err_file(e, f->name);
+	file_close(f);
+	return -1;
+}
+
 int
 gate_open(const struct gate *g, const struct image *from, const char *name,
 	const char *what, struct file **ret, struct err *e)
@@ -245,7 +271,7 @@ gate_open(const struct gate *g, const struct image *from, const char *name,
 		r = try_dir(g->allow_dirs[i], full, from->file->direct, ret,
 			&why);
 		if (r > 0)
-			return 0;
+			return check_opened(g, from, name, *ret, e);
 		if (r < 0 && e)
 			*e = why;
 	}

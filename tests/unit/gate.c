@@ -67,15 +67,18 @@ extension(size_t at, uint32_t type, const char *data)
 	memcpy(im + at + 8, data, strlen(data));
 }
 
+static struct gate policy = {.safe = true};
+
 static void
 report_of(struct gate_report *r, enum format declared, bool deep,
 	uint64_t size_max)
 {
-	struct gate g = {.safe = true, .size_max = size_max};
+	struct gate g = policy;
 	struct file *f;
 	struct err e = {0};
 	int fd = open("x", O_RDWR | O_CREAT | O_TRUNC, 0600);
 
+	g.size_max = size_max;
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(write(fd, im, im_len), (ssize_t)im_len);
 	close(fd);
@@ -287,6 +290,61 @@ START_TEST(valid_is_not_hostile)
 }
 END_TEST
 
+/* Where directories are permitted, a sound reference is for gate_open. */
+START_TEST(permitted_references)
+{
+	static const char *const dirs[] = {"/"};
+
+	policy.allow_dirs = dirs;
+	policy.n_allow = 1;
+	good();
+	extension(112, 0xe2792aca, "raw");
+	store_be64(im + 8, 200);
+	store_be32(im + 16, 4);
+	memcpy(im + 200, "base", 4);
+	verdict_is("backing file and format", true, NULL);
+	memset(im + 112, 0, 16);
+	verdict_is("backing file, no format", true, "backing-file");
+	good();
+	store_be64(im + 8, 200);
+	verdict_is("backing offset alone", true, "backing-file");
+	good();
+	extension(112, 0x44415441, "data");
+	verdict_is("data file, no bit", true, "data-file");
+	im[79] |= 4;
+	l2_set(9, COPIED | 1000 * C);
+	verdict_is("data file", true, NULL);
+	policy = (struct gate){.safe = true};
+}
+END_TEST
+
+/* A caller who salvages takes zeros for what is past the end; nothing else
+ * becomes fine by it. */
+START_TEST(lenient)
+{
+	unsigned i;
+
+	policy.lenient = true;
+	good();
+	store_be64(im + 3 * C + 8, COPIED | 90 * C);
+	for (i = 2; i < 100; i++)
+		l2_set(i, COPIED | (100 + i) * C);
+	verdict_is("past the end", true, NULL);
+	l2_set(500, COPIED | 7 * C | 2);
+	verdict_is("reserved bits behind many", true, "corrupt-table");
+	good();
+	for (i = 2; i < 20; i++)
+		l2_set(i, COPIED | 90 * C);
+	for (i = 20; i < 40; i++)
+		l2_set(i, COPIED | 5 * C);
+	verdict_is("aliasing behind many", true, "aliasing");
+	good();
+	im_len = 6 * C;
+	verdict_is("cut short", true, NULL);
+	policy = (struct gate){.safe = true};
+}
+END_TEST
+
 static void
 snapshot_at(size_t at, uint64_t l1, uint32_t entries)
 {
@@ -372,7 +430,7 @@ put(const char *name)
 	snprintf(path, sizeof(path), "%s/%s", top, name);
 	fd = open(path, O_WRONLY | O_CREAT, 0600);
 	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(write(fd, "x", 1), 1);
+	ck_assert_int_eq(write(fd, im, im_len), (ssize_t)im_len);
 	close(fd);
 }
 
@@ -381,14 +439,18 @@ follow(const struct gate *g, const char *image, const char *name,
 	char *ret_name, struct err *e)
 {
 	struct image from = {0};
-	char path[PATH_MAX + 64];
+	char path[PATH_MAX + 64], own[PATH_MAX + 64];
+	char raw[] = "raw", qcow2[] = "qcow2";
 	struct file *f = NULL;
 	int r;
 
 	snprintf(path, sizeof(path), "%s/%s", top, image);
 	ck_assert_int_eq(file_open(&from.file, AT_FDCWD, path, FILE_READ, e),
 		0);
-	r = gate_open(g, &from, name, "backing file", &f, e);
+	strcpy(own, name);
+	from.backing = own;
+	from.backing_format = strcmp(name, "bomb") == 0 ? qcow2 : raw;
+	r = gate_open(g, &from, own, "backing file", &f, e);
 	file_close(from.file);
 	if (r == 0) {
 		strcpy(ret_name, f->name);
@@ -417,6 +479,8 @@ START_TEST(references)
 	mkdir(abs, 0700);
 	snprintf(abs, sizeof(abs), "%s/out", top);
 	mkdir(abs, 0700);
+	memset(im, 0, sizeof(im));
+	im_len = 1;
 	put("in/base");
 	put("in/sub/ov");
 	put("in/with:colon");
@@ -462,6 +526,17 @@ START_TEST(references)
 	snprintf(abs, sizeof(abs), "%s/innocent", top);
 	ck_assert_int_eq(follow(&allow, "in/base", abs, got, &e), -1);
 	ck_assert_int_eq(e.kind, ERR_DENIED);
+	/* under the whole policy the file itself is looked at, too */
+	allow.safe = true;
+	ck_assert_int_eq(follow(&allow, "in/sub/ov", "../base", got, &e), 0);
+	good();
+	store_be64(im + 3 * C + 8, COPIED | 4 * C);
+	put("in/bomb");
+	ck_assert_int_eq(follow(&allow, "in/base", "bomb", got, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_DENIED);
+	ck_assert_ptr_nonnull(strstr(e.msg, "safe policy"));
+	allow.safe = false;
+	ck_assert_int_eq(follow(&allow, "in/base", "bomb", got, &e), 0);
 	/* protocols, never */
 	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
 		ck_assert_int_eq(follow(&allow, "in/base", protocols[i], got,
@@ -499,6 +574,8 @@ main(void)
 	tcase_add_test(t, names_are_escaped_and_bounded);
 	tcase_add_test(t, table_reasons);
 	tcase_add_test(t, valid_is_not_hostile);
+	tcase_add_test(t, permitted_references);
+	tcase_add_test(t, lenient);
 	tcase_add_test(t, snapshots);
 	tcase_add_test(t, content);
 	tcase_add_test(t, references);
