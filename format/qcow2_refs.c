@@ -487,13 +487,21 @@ write_table(struct qcow2_refs *r, uint64_t lo, uint64_t hi, struct err *e)
 }
 
 int
-qcow2_refs_flush(struct qcow2_refs *r, struct err *e)
+qcow2_refs_write(struct qcow2_refs *r, struct err *e)
 {
 	for (unsigned i = 0; i < r->n_cache; i++) {
 		if (write_back(r, &r->cache[i], e) < 0)
 			return -1;
 	}
 	r->evicted = true; /* planned is not yet written */
+	return 0;
+}
+
+int
+qcow2_refs_flush(struct qcow2_refs *r, struct err *e)
+{
+	if (qcow2_refs_write(r, e) < 0)
+		return -1;
 	if (r->moved && write_table(r, 0, r->n_table, e) < 0)
 		return -1;
 	if (plan_barrier(r->plan, "counts before references", e) < 0)

@@ -103,6 +103,9 @@ int qcow2_refs_last(struct qcow2_refs *r, uint64_t end, uint64_t *ret,
 	struct err *e);
 /* Takes blocks that count nothing (but themselves) out of the table. */
 int qcow2_refs_shrink(struct qcow2_refs *r, struct err *e);
+/* Plans what is dirty of the blocks, in no order to anything else: enough
+ * where counts only went down and no block came or went. */
+int qcow2_refs_write(struct qcow2_refs *r, struct err *e);
 /* Plans what is dirty; ends with a barrier, after which every cluster that
  * was allocated may be referred to. */
 int qcow2_refs_flush(struct qcow2_refs *r, struct err *e);

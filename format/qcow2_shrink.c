@@ -206,7 +206,7 @@ cut_file(struct shrink *s, struct err *e)
 	if (qcow2_refs_shrink(&d->refs, e) < 0 ||
 		qcow2_refs_last(&d->refs, units_div_up(end, s->cs), &last, e) <
 			0 ||
-		qcow2_refs_flush(&d->refs, e) < 0)
+		qcow2_refs_write(&d->refs, e) < 0)
 		return -1;
 	if ((last + 1) * s->cs < end &&
 		plan_truncate(&d->plan, PLAN_IMAGE, (last + 1) * s->cs, e) < 0)
