@@ -159,6 +159,12 @@ target(struct job *j, struct convert_request *rq, struct err *e)
 	if (j->o.qcow2.backing && !j->o.qcow2.backing_format)
 		return err_set(e, ERR_USAGE,
 			"a backing file needs its format (-F)");
+	if (a->compress && format != FORMAT_QCOW2)
+		return err_set(e, ERR_USAGE,
+			"-c: Compression not supported for this file format");
+	if (a->compress && j->o.preallocation != PREALLOC_OFF)
+		return err_set(e, ERR_USAGE,
+			"-c and preallocation exclude each other");
 	rq->target_format = format;
 	rq->qcow2 = j->o.qcow2;
 	rq->raw_preallocation = j->o.preallocation;
@@ -205,6 +211,7 @@ run(struct job *j, struct convert_result *result, struct err *e)
 	progress_start(&p, "convert", a->progress, true, a->quiet,
 		j->progress_fd, report_warning);
 	rq.watch = &p.watch;
+	report_started();
 	r = convert_run(&rq, result, e);
 	progress_end(&p, r == 0);
 	return r;

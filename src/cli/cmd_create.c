@@ -54,6 +54,7 @@ run(const struct options_args *a, struct imgopts *o, struct err *e)
 	progress_start(&p, "create", false, false, a->quiet, -1,
 		report_warning);
 	rq.watch = &p.watch;
+	report_started();
 	r = create_run(&rq, &result, e);
 	progress_end(&p, r == 0);
 	return r;

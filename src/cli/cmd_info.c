@@ -25,6 +25,7 @@ run(const struct options_args *a, struct name *n, struct buf *out,
 		return -1;
 	sandbox_read_only(&s.path, 1, g.allow_dirs, g.n_allow,
 		g.trusted && a->backing_chain);
+	report_started();
 	if (info_run(&s, &g, a->backing_chain, &r, e))
 		return -1;
 	if (json)

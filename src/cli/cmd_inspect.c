@@ -42,6 +42,7 @@ run(const struct options_args *a, struct gate_report *report, bool *ret_json,
 		return -1;
 	sandbox_read_only(&s.path, 1, NULL, 0, false);
 	progress_start(&p, "inspect", false, false, false, -1, report_warning);
+	report_started();
 	r = inspect_run(&s, &g, a->deep, &p.watch, report, e);
 	progress_end(&p, r == 0);
 	return r;

@@ -10,6 +10,7 @@
 
 #include "base/parse.h"
 #include "cli/native.h"
+#include "cli/policy.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "op/resize.h"
@@ -33,25 +34,29 @@ run(const struct options_args *a, const char *size, struct err *e)
 		.durable = true,
 	};
 	struct resize_result result;
+	struct gate g;
 	struct name n = {0};
 	struct source s;
 	struct progress p;
 	unsigned mode = 0;
 	int r;
 
-	if (native_source(a, a->operands.v[0], &n, &s, e))
+	if (policy_native(a, &g, e) ||
+		native_source(a, a->operands.v[0], &n, &s, e))
 		return -1;
 	if (size_of(size, &rq, e) || native_word(a->preallocation,
 			"--preallocation", modes, &mode, e)) {
 		name_free(&n);
 		return -1;
 	}
+	rq.gate = &g;
 	rq.path = s.path;
 	rq.format = s.format;
 	rq.preallocation = (enum preallocation)mode;
 	progress_start(&p, "resize", false, false, a->quiet, -1,
 		report_warning);
 	rq.watch = &p.watch;
+	report_started();
 	r = resize_run(&rq, &result, e);
 	progress_end(&p, r == 0);
 	if (r)

@@ -92,15 +92,21 @@ failed(const char *shown, const struct source *s, const struct gate *g,
 	const struct err *e)
 {
 	bool opening = e->kind == ERR_BUSY || e->kind == ERR_FORMAT ||
+		e->kind == ERR_CORRUPT || e->kind == ERR_DENIED ||
+		(e->kind == ERR_UNSUPPORTED &&
+			strstr(e->msg, ": not supported")) ||
 		(e->eno && strncmp(e->msg, "cannot open", 11) == 0);
 
+	/* opened for writing, a directory has an errno of its own */
+	if (strncmp(e->msg, "is a directory", 14) == 0)
+		return compat_fail("Could not open '%s': Could not open '%s': "
+			"Is a directory", shown, s->path);
 	if (opening)
 		return compat_open_failed(shown, s->path, e);
 	if (probes_raw(s, g))
 		warn_probed(shown);
-	if (e->kind == ERR_USAGE && strstr(e->msg, "shrink")) {
-		compat_fail("Use the --shrink option to perform a shrink "
-			"operation.");
+	if (strcmp(e->msg, RESIZE_NEEDS_SHRINK) == 0) {
+		compat_fail("%s", RESIZE_NEEDS_SHRINK);
 		return compat_fail("warning: Shrinking an image will delete "
 			"all data beyond the shrunken image's end. Before "
 			"performing such an operation, make sure there is no "
@@ -129,6 +135,7 @@ resize(const struct options_args *a, struct resize_request *rq)
 	rq->path = s.path;
 	rq->format = s.format;
 	rq->allow_probed = !g.safe;
+	rq->gate = &g;
 	rq->shrink = a->shrink;
 	/* qemu-img flushes when it closes a writeback image */
 	rq->durable = true;

@@ -9,15 +9,23 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char *command_name;
+static bool started;
 
 void
 report_command(const char *name)
 {
 	command_name = name;
+}
+
+void
+report_started(void)
+{
+	started = true;
 }
 
 static void
@@ -33,7 +41,7 @@ report_error(const struct err *e)
 	char text[sizeof(e->file) + sizeof(e->msg) + 128];
 
 	line("", err_text(e, text, sizeof(text)));
-	return e->kind == ERR_USAGE ? REPORT_USAGE : REPORT_FAILED;
+	return e->kind == ERR_USAGE && !started ? REPORT_USAGE : REPORT_FAILED;
 }
 
 int

@@ -14,6 +14,9 @@ enum report_exit {
 
 /* The command whose name goes in front of every line. */
 void report_command(const char *name);
+/* The command line is good and the operation starts: faults from here on are
+ * about the images, also those of kind ERR_USAGE. */
+void report_started(void);
 /* "byre: COMMAND: FILE: MESSAGE", one line on stderr. Returns the status. */
 int report_error(const struct err *e);
 /* The same for what the command line has wrong; REPORT_USAGE. */

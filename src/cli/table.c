@@ -217,6 +217,8 @@ static const struct options_spec resize_rows[] = {
 	TEXT(0, "preallocation", preallocation, BOTH, "MODE",
 		"off, metadata, falloc or full, for the new part"),
 	FLAG(0, "shrink", shrink, BOTH, "making it smaller is meant"),
+	ROW_TRUSTED,
+	ROW_ALLOW,
 	ROW_UNTRUSTED,
 	ROW_QUIET,
 };

@@ -140,7 +140,6 @@ q convert -fqcow2 -Oraw img.qcow2 new.img
 q convert -O qcow2 -f raw plain new.img
 q convert plain new.img
 q convert odd new.img
-q convert odd -O qcow2 new.img
 q convert nothing new.img
 q convert -f raw img.qcow2 new.img
 q convert -f raw -O qcow2 img.qcow2 new.img
@@ -434,7 +433,7 @@ q resize -f qcow2 img.qcow2 2G
 q resize -f qcow2 img.qcow2 +1G
 q resize -f qcow2 img.qcow2 1M
 q resize -f qcow2 i1/disk 4194304
-q resize -f qcow2 --shrink i1/abs 512K
+s resize -f qcow2 --shrink i1/abs 512K
 q resize -f qcow2 --shrink img.qcow2 512K
 q resize -f raw plain 4194304
 q resize -f raw plain +1G
