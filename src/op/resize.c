@@ -186,9 +186,12 @@ resize_run(const struct resize_request *rq, struct resize_result *ret,
 {
 	CLEANUP(file_close_p) struct file *f = NULL;
 	CLEANUP(chain_close_p) struct chain *c = NULL;
+	const struct gate nothing = {0};
 	struct resize_result r = {0};
 	struct chain_request cr = {
-		.format = FORMAT_QCOW2, .gate = rq->gate, .watch = rq->watch,
+		.format = FORMAT_QCOW2,
+		.gate = rq->gate ? rq->gate : &nothing,
+		.watch = rq->watch,
 	};
 	unsigned keep = rq->format == FORMAT_RAW ? LOCK_RAW_WRITER_KEEP
 		: LOCK_WRITER_KEEP;

@@ -33,7 +33,8 @@ struct resize_request {
 	enum preallocation preallocation;
 	bool durable;
 	/* for the backing and data files, which a qcow2 needs: where the
-	 * backing file is longer, zeros must hide it */
+	 * backing file is longer, zeros must hide it. NULL: neither is
+	 * opened, and an image that has one is refused */
 	const struct gate *gate;
 	const struct watch *watch;
 	/* qcow2: sees the plan's operations; for tests; may be NULL */
