@@ -278,21 +278,28 @@ split_as_read(struct emit *m, struct emit_shared *s, const uint8_t *p,
 	return 0;
 }
 
-/* Each piece is a read of its own; holes are no reads. */
+/* Each piece is a read of its own; holes are no reads. A raw file that ends
+ * within a sector gives a piece that does: zeros fill the sector. */
 static int
 prepare_as_read(struct emit *m, struct emit_shared *s, const struct window *w,
-	const uint8_t *buf, struct err *e)
+	uint8_t *buf, struct err *e)
 {
+	uint64_t from, to, done = w->voff;
 	size_t i;
 
 	for (i = 0; i < w->n; i++) {
 		const struct piece *p = &w->v[i];
 
-		if (!s->rq->every_byte && (p->kind == EXTENT_HOLE ||
-						  p->kind == EXTENT_ZERO))
+		from = units_max(p->voff, done);
+		to = p->voff + p->len;
+		if (from >= to || (!s->rq->every_byte &&
+				(p->kind == EXTENT_HOLE ||
+					p->kind == EXTENT_ZERO)))
 			continue;
-		if (split_as_read(m, s, buf + (p->voff - w->voff), p->voff,
-			    p->len, e))
+		done = units_min(units_align_up(to, 512), w->voff + w->len);
+		memset(buf + (to - w->voff), 0, done - to);
+		if (split_as_read(m, s, buf + (from - w->voff), from,
+			    done - from, e))
 			return -1;
 	}
 	return 0;
@@ -308,7 +315,7 @@ emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
 	if (s->rq->digest && !s->rq->sink->as_read)
 		digest_window(m, w, buf);
 	if (s->rq->sink->as_read)
-		return prepare_as_read(m, s, w, buf, e);
+		return prepare_as_read(m, s, w, (uint8_t *)buf, e);
 	while (i < w->n) {
 		uint64_t a = w->v[i].voff, b = a;
 

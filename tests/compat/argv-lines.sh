@@ -140,6 +140,8 @@ q convert -fqcow2 -Oraw img.qcow2 new.img
 q convert -O qcow2 -f raw plain new.img
 q convert plain new.img
 q convert odd new.img
+q convert odd -O qcow2 new.img
+q convert -S 0 -O qcow2 odd new.img
 q convert nothing new.img
 q convert -f raw img.qcow2 new.img
 q convert -f raw -O qcow2 img.qcow2 new.img
