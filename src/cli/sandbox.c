@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -41,6 +42,18 @@ allow(int rules, const char *path, uint64_t rights)
 			LANDLOCK_RULE_PATH_BENEATH, &a, 0);
 }
 
+/* A directory may be opened too, to be refused for what it is. */
+static void
+allow_file(int rules, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0)
+		allow(rules, path, S_ISDIR(st.st_mode)
+				? LANDLOCK_ACCESS_FS_READ_DIR
+				: LANDLOCK_ACCESS_FS_READ_FILE);
+}
+
 void
 sandbox_read_only(const char *const *files, unsigned n,
 	const char *const *dirs, unsigned n_dirs, bool anywhere)
@@ -63,7 +76,7 @@ sandbox_read_only(const char *const *files, unsigned n,
 	if (rules < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return;
 	for (i = 0; i < n; i++)
-		allow(rules, files[i], LANDLOCK_ACCESS_FS_READ_FILE);
+		allow_file(rules, files[i]);
 	for (i = 0; i < n_dirs; i++)
 		allow(rules, dirs[i], READING);
 	if (anywhere)

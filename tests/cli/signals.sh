@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# SIGINT, SIGTERM and SIGHUP end a convert by that signal and leave nothing;
+# SIGUSR1 asks how far it is.
+. "${top_srcdir:-.}/tests/lib.sh"
+command -v python3 >/dev/null || { echo "no python3"; exit 77; }
+
+yes 'some content that compresses well' | head -c 4000000 >data.raw
+cat >stop.py <<'END'
+# stop.py SIGNAL COMMAND...: waits until the work moves (a progress line),
+# signals, twice where it can, and prints how the command ended.
+import os, signal, subprocess, sys
+sig = getattr(signal, sys.argv[1])
+r, w = os.pipe()
+p = subprocess.Popen(sys.argv[2:] + ["--progress-fd=%d" % w], pass_fds=[w],
+                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+os.close(w)
+os.read(r, 10)
+p.send_signal(sig)
+p.send_signal(sig)
+err = p.stderr.read().decode()
+print(p.wait(), err, end="")
+END
+
+# a rate that would take minutes: the signal always comes in time
+for s in SIGINT:-2 SIGTERM:-15 SIGHUP:-1; do
+	for o in "" "-O qcow2" "-O qcow2 -c" "-m 1"; do
+		checks=$((checks + 1))
+		python3 stop.py "${s%:*}" "$byre" convert -r 64k $o \
+			data.raw new >end 2>&1
+		case $(cat end) in
+		"${s#*:} byre: convert: "*) ;;
+		*) fail "$s $o: $(cat end)" ;;
+		esac
+		[ "$(wc -l <end)" -le 1 ] || fail "$s: $(cat end)"
+		only data.raw end stop.py
+	done
+done
+
+checks=$((checks + 1))
+python3 - "$byre" <<'END' || fail "SIGUSR1"
+import os, re, signal, subprocess, sys
+for front in ([], ["qemu-img"]):
+    p = subprocess.Popen([sys.argv[1], *front, "convert", "-r", "256k",
+                          "data.raw", "new"], stderr=subprocess.PIPE)
+    # the handler is there once the target is
+    while not any(os.readlink("/proc/%d/fd/%s" % (p.pid, f)).startswith(
+            os.getcwd()) for f in os.listdir("/proc/%d/fd" % p.pid)
+            if os.path.islink("/proc/%d/fd/%s" % (p.pid, f))):
+        pass
+    p.send_signal(signal.SIGUSR1)
+    line = p.stderr.readline().decode()
+    p.send_signal(signal.SIGTERM)
+    p.wait()
+    if not re.fullmatch(r" +\([0-9.]+/100%\)\n", line):
+        sys.exit("SIGUSR1 prints %r" % line)
+END
+finish
