@@ -40,9 +40,14 @@ for t in "$src"/fuzz/fuzz_*.c; do
 	[ -n "${TARGET:-}" ] && [ "$TARGET" != "$name" ] && continue
 	dir=$build/$name
 	mkdir -p "$dir/corpus" || exit 99
+	# of the program, a target names what it needs
+	more=
+	for c in $(sed -n 's/^ \* sources: //p' "$t"); do
+		more="$more $src/$c"
+	done
 	# shellcheck disable=SC2086
 	"$clang" $flags -fsanitize=fuzzer,$san -fno-sanitize-recover=undefined \
-		"$t" $objs $CODEC_LIBS -lpthread -o "$dir/fuzz" || exit 1
+		"$t" $more $objs $CODEC_LIBS -lpthread -o "$dir/fuzz" || exit 1
 	# the corpus is text: each file as its bytes
 	for f in "$src/fuzz/corpus/$name"/*; do
 		"./replay_$name" --write "$dir/corpus/$(basename "$f")" "$f" ||
