@@ -6,6 +6,8 @@
 #include "format/plan.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,6 +169,18 @@ sync_all(struct plan *p, struct err *e)
 	return file_sync(p->file[PLAN_IMAGE], e);
 }
 
+/* A device has the length it has. */
+static int
+cut(struct file *f, uint64_t len, struct err *e)
+{
+	if (!f->is_block)
+		return file_truncate(f, len, e);
+	if (len > f->size)
+		return err_sys(e, ENOSPC, "the device ends at %" PRIu64,
+			f->size);
+	return 0;
+}
+
 static int
 run_one(struct plan *p, const struct plan_op *op, struct err *e)
 {
@@ -183,7 +197,7 @@ run_one(struct plan *p, const struct plan_op *op, struct err *e)
 	case PLAN_ALLOCATE:
 		return file_allocate(f, op->hoff, op->len, e);
 	case PLAN_TRUNCATE:
-		return file_truncate(f, op->hoff, e);
+		return cut(f, op->hoff, e);
 	case PLAN_BARRIER:
 		return sync_all(p, e);
 	}
