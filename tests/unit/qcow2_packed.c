@@ -106,7 +106,7 @@ START_TEST(packed_is_qemu_imgs)
 	struct qcow2_options o;
 	int i;
 
-	for (i = 0; i < rounds(12); i++) {
+	for (i = 0; i < rounds(25); i++) {
 		seed(i, UINT64_C(0xaef17502108ef2d9));
 		random_options(&o, true);
 		o.preallocation = PREALLOC_OFF;
@@ -218,7 +218,7 @@ START_TEST(overlay_is_qemu_imgs)
 	struct qcow2_options o;
 	int i;
 
-	for (i = 0; i < rounds(12); i++) {
+	for (i = 0; i < rounds(25); i++) {
 		seed(i, UINT64_C(0x8bb84b93962eacc9));
 		random_options(&o, true);
 		o.cluster_size = (uint32_t)units_min(o.cluster_size, UNIT);

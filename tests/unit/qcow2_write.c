@@ -148,7 +148,7 @@ START_TEST(create_is_qemu_imgs)
 	struct qcow2_options o;
 	int i;
 
-	for (i = 0; i < rounds(15); i++) {
+	for (i = 0; i < rounds(40); i++) {
 		seed(i, UINT64_C(0x9e3779b97f4a7c15));
 		random_options(&o, false);
 		o.size = random_size(&o, o.preallocation != PREALLOC_OFF ||
@@ -168,7 +168,7 @@ START_TEST(convert_is_qemu_imgs)
 	struct qcow2_options o;
 	int i;
 
-	for (i = 0; i < rounds(15); i++) {
+	for (i = 0; i < rounds(40); i++) {
 		seed(i, UINT64_C(0xd1b54a32d192ed03));
 		random_options(&o, true);
 		o.size = random_size(&o, true);
