@@ -27,6 +27,8 @@ esac
 
 if [ -n "${BYRE_CHECK_LONG:-}" ]; then
 	set -- --cases 2400 --require-pairs "$@"
+elif [ -n "${BYRE_SANITIZED:-}" ]; then
+	set -- --cases 40 "$@"
 else
 	set -- --cases 150 "$@"
 fi
