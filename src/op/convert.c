@@ -239,11 +239,14 @@ static int
 run(struct job *j, struct convert_result *ret, struct err *e)
 {
 	const struct convert_request *rq = j->rq;
+	/* only what the source leaves to a backing file of its own is taken
+	 * to be in the target's, too; other holes are zeros */
+	bool share = j->cow && j->src[0].chain->n > 1;
 	struct pipeline_result pr = {0};
 	struct pipeline_request p = {
 		.src = j->src,
 		.n_src = j->n_src,
-		.base = j->cow ? 1 : UINT32_MAX,
+		.base = share ? 1 : UINT32_MAX,
 		.cow = j->cow,
 		.size = j->size,
 		.sink = &j->sink,

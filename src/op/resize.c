@@ -149,6 +149,8 @@ reopen_for_writing(struct file *f, struct file **ret, struct err *e)
 			"a block device cannot be resized");
 	/* The chain's own reader locks would stand in the way. */
 	lock_release(f);
+	/* the reader's locks would keep us from our own */
+	lock_release(f);
 	if (lock_image(w, LOCK_WRITER_USE, LOCK_WRITER_KEEP, e) < 0)
 		return -1;
 	*ret = TAKE_PTR(w);

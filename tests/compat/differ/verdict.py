@@ -121,6 +121,10 @@ def resized(case, plan, dirs, src, log):
 def judge(case, plan, dirs, src, results, log):
     """results: what both programs said; raises Mismatch."""
     theirs, ours = results
+    if case["bitmaps"] == "yes" and theirs.rc == 0 and ours.rc == 1:
+        if "bitmaps is not supported" not in ours.err:
+            raise Mismatch(f"refuses without naming bitmaps: {ours}")
+        return
     if theirs.rc != ours.rc:
         raise Mismatch(f"exit codes: {theirs}\n  {ours}")
     if theirs.rc != 0:
