@@ -36,14 +36,30 @@ check_changeable(const struct qcow2_header *h, struct err *e)
 	if (h->crypt_method != 0)
 		return err_set(e, ERR_UNSUPPORTED,
 			"resize of an encrypted image is not supported");
-	/* Without the bit the bitmaps are stale, and stay so. */
-	if (h->has_bitmaps && (h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
-		return err_set(e, ERR_UNSUPPORTED,
-			"resize of an image with bitmaps is not supported");
 	/* Version 2 need not say how large a snapshot's disk was. */
 	if (h->n_snapshots > 0 && h->version < 3)
 		return err_set(e, ERR_UNSUPPORTED,
 			"Can't resize a v2 image which has snapshots");
+	return 0;
+}
+
+/* QEMU resizes bitmaps in memory and stores them anew; here they stay as they
+ * are or the resize is refused. */
+static int
+check_bitmaps(const struct qcow2_edit *d, struct err *e)
+{
+	bool fit = false;
+
+	/* Without the bit the bitmaps are stale, and stay so. */
+	if (!d->h->has_bitmaps || !(d->h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+		return 0;
+	if (d->rq->new_size >= d->old_size &&
+		qcow2_bitmap_fit(d->plan.file[PLAN_IMAGE], d->h,
+			d->rq->new_size, &fit, e) < 0)
+		return -1;
+	if (!fit)
+		return err_set(e, ERR_UNSUPPORTED,
+			"resize of an image with bitmaps is not supported");
 	return 0;
 }
 
@@ -100,7 +116,8 @@ open_all(struct qcow2_edit *d, struct err *e)
 	struct file *f = d->chain->im[0]->file;
 
 	d->head_len = d->h->version < 3 ? QCOW2_V2_HEADER : QCOW2_V3_HEADER;
-	if (file_read(f, d->head, d->head_len, 0, e) < 0)
+	if (check_bitmaps(d, e) < 0 ||
+		file_read(f, d->head, d->head_len, 0, e) < 0)
 		return -1;
 	if (load_l1(d, e) < 0 || qcow2_refs_open(&d->refs, &d->plan, d->h,
 		d->head, d->head_len, e) < 0)

@@ -50,11 +50,16 @@ struct qcow2_l2 {
 };
 
 /* Refuses images that must not be changed (dirty, corrupt, encrypted, with
- * bitmaps, v2 with snapshots), loads the tables, clears autoclear bits that
+ * bitmaps that would change, v2 with snapshots), loads the tables, clears autoclear bits that
  * are not known. */
 int qcow2_edit_open(struct qcow2_edit *d, struct chain *c,
 	const struct qcow2_resize *rq, struct err *e);
 void qcow2_edit_close(struct qcow2_edit *d);
+
+/* qcow2_bitmap_fit.c: *ret whether every bitmap could stay as it is in an
+ * image of `size` bytes. */
+int qcow2_bitmap_fit(struct file *f, const struct qcow2_header *h,
+	uint64_t size, bool *ret, struct err *e);
 
 /* Writes the header's fixed fields; the caller changed d->head. */
 int qcow2_edit_head(struct qcow2_edit *d, struct err *e);

@@ -153,7 +153,9 @@ fix_entry(struct qcow2_edit *d, struct qcow2_head *head, struct qcow2_l2 *t,
 		return allocate || zero
 			? copy(d, head, t, l2x, entry, &x, e)
 			: 0;
-	if (!zero)
+	/* What cannot be written in place is copied when it is allocated; the
+	 * copy is zero behind the old end. */
+	if (!zero && !(allocate && (x.kind == QCOW2_E_PACKED || !own)))
 		return 0;
 	if (x.kind == QCOW2_E_DATA && own && !qcow2_has_extl2(d->h))
 		return zero_tail(d, head, x.hoff, e);
