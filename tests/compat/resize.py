@@ -92,6 +92,8 @@ class Case:
             self.snapshot = run("qemu-img", "snapshot", "-c", "s",
                                 name).returncode == 0
             self.write(name, 2)
+        # a request that qemu-io gave up on may have left a leak
+        run("qemu-img", "check", "-q", "-r", "leaks", name)
 
     def write(self, name, n):
         r = self.rng
