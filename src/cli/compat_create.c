@@ -129,6 +129,13 @@ failed(const struct job *j, const struct err *e)
 		return compat_fail("%sThe image size is too large for file "
 			"format '%s'", j->before,
 			probe_format_name(j->o.format));
+	if (strncmp(e->msg, "cannot allocate", 15) == 0 && e->eno)
+		return compat_fail("%sCould not preallocate new data: %s",
+			j->before, strerror(e->eno));
+	if (strncmp(e->msg, "cannot write", 12) == 0 && e->eno &&
+		j->o.preallocation == PREALLOC_FULL)
+		return compat_fail("%sCould not write zeros for "
+			"preallocation: %s", j->before, strerror(e->eno));
 	return compat_fault(j->before, e, true);
 }
 

@@ -44,13 +44,15 @@ add(struct info_result *r, struct file *f, enum format format, bool share,
 	struct info_image *v;
 	struct image *im = NULL;
 
-	if (!share && lock_image(f, LOCK_READER_USE, LOCK_READER_KEEP, e)) {
-		err_file(e, f->name);
-		file_close(f);
-		return -1;
-	}
 	if (image_open(&im, f, format, IMAGE_INFO, NULL, e))
 		return -1;
+	/* a raw image has nothing that a writer could be changing */
+	if (!share && im->ops->format == FORMAT_QCOW2 &&
+		lock_image(im->file, LOCK_INFO_USE, LOCK_INFO_KEEP, e)) {
+		err_file(e, im->file->name);
+		image_close(im);
+		return -1;
+	}
 	v = realloc(r->v, (r->n + 1) * sizeof(*v));
 	if (!v) {
 		image_close(im);
