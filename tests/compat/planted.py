@@ -179,7 +179,7 @@ def plant_all(root, only):
         shutil.copytree(root, tree, symlinks=True,
                         ignore=shutil.ignore_patterns(
                             ".git", "*.o", "*.lo", "*.la", ".libs", "build",
-                            "build-*", "autom4te.cache", "*.work"))
+                            "autom4te.cache", "*.work"))
         os.mkdir(build)
         code, text = quiet([os.path.join(tree, "configure"), "-q"], build)
         if code:
