@@ -46,7 +46,7 @@ PLANTS = {
         "format/qcow2_place.c",
         "store_be64(l2_entry(p, voff), hoff | QCOW2_COPIED);\n\tp->l2_dirty",
         "store_be64(l2_entry(p, voff), hoff);\n\tp->l2_dirty",
-        "op=qcow2,c=no,qel2=off"),
+        "op=qcow2,c=no,qel2=off,S=default"),
     "short read taken as zeros": (
         "src/op/fetch.c", "if (r->done == r->len)\n\t\treturn 0;",
         "if (r->done == r->len || !r->eno)\n\t\treturn 0;",
@@ -62,7 +62,7 @@ PLANTS = {
     "refcount width wrong": (
         "format/qcow2_refcount.c",
         "store_be32(block + i * 4, (uint32_t)value);",
-        "store_be16(block + i * 4, (uint16_t)value);", "op=qcow2,qrb=32"),
+        "store_be16(block + i * 4, (uint16_t)value);", "op=qcow2,qrb=32,S=default"),
     "offset within a packed cluster ignored": (
         "src/op/fetch.c", "memcpy(out, c->scratch + p->poff, p->len);",
         "memcpy(out, c->scratch, p->len);", "packed=yes,cs=2M,op=raw"),
@@ -107,7 +107,7 @@ PLANTS = {
         "format/qcow2_alloc.c",
         "qcow2_refcount_set(b->p, a->order, i & mask, v);",
         "qcow2_refcount_set(b->p, a->order, i & mask, v > 1 ? 1 : v);",
-        "op=qcow2,c=yes"),
+        "op=qcow2,c=yes,S=default"),
 }
 
 

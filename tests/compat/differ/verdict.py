@@ -61,7 +61,8 @@ def fresh_raw(case, a, b):
             raise Mismatch(f"the zeros at {off} are no hole")
     sparse = case["S"] != "0" and case["rawpre"] == "off"
     # a larger -S asks for fewer and longer runs of data
-    fine = case["S"] in ("default", "512", "4k") and sparse
+    fine = case["S"] in ("default", "512", "4k") and sparse \
+        and case["C"] == "no"
     if fine and allocated(b) > allocated(a) + SLACK:
         raise Mismatch(f"{allocated(b)} bytes allocated, "
                        f"qemu-img: {allocated(a)}")
@@ -104,6 +105,18 @@ def qcow2_output(case, plan, dirs, log):
                        f"{os.path.getsize(a)}")
 
 
+def grown_guest(plan, ours, src, log):
+    """The old guest, cut or followed by zeros. (qemu-img's own preallocation
+    may show what lay in freed clusters, so it is no oracle here.)"""
+    guest, want = (os.path.join(ours, n) for n in ("guest.raw", "want.raw"))
+    must_pass(QEMU_IMG, ["convert", "-f", "qcow2", "-O", "raw", plan.out,
+                         guest], ours, log)
+    must(QEMU_IMG, ["convert", "-f", "qcow2", "-O", "raw", src.name, want],
+         src.folder, log)
+    os.truncate(want, os.path.getsize(guest))
+    equal_files(want, guest, "guest contents before and after")
+
+
 def resized(case, plan, dirs, src, log):
     if src.fmt == "raw":
         raw_output(case, plan, dirs, log)
@@ -115,7 +128,7 @@ def resized(case, plan, dirs, src, log):
     one, two = (described(d, plan.out, "qcow2", log) for d in dirs)
     if one != two:
         raise Mismatch(f"info after resize:\n    {one}\n    {two}")
-    same_guest("qcow2", plan.out, dirs, log)
+    grown_guest(plan, dirs[1], src, log)
     if src.snapshot:
         for d in dirs:
             must(QEMU_IMG, ["convert", "-O", "raw", "-l", src.snapshot,
