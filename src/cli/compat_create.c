@@ -110,7 +110,11 @@ formatting(const struct job *j)
 	if (j->a->quiet)
 		return;
 	imgopts_formatting(&j->o, j->shown, j->size, &out);
-	compat_output(&out);
+	/* the image is there: as with qemu-img, a lost line is no failure */
+	if (!buf_failed(&out))
+		fwrite(out.p, 1, out.len, stdout);
+	fflush(stdout);
+	buf_free(&out);
 }
 
 /* A fault in a file that is neither the new one nor its data file is the

@@ -148,6 +148,7 @@ main(int argc, char **argv)
 	const char *self = argc > 0 ? (slash ? slash + 1 : argv[0]) : "byre";
 	const struct command *c;
 
+	signals_writes_fail();
 	/* libtool runs uninstalled programs as lt-NAME */
 	if (strncmp(self, "lt-", 3) == 0)
 		self += 3;

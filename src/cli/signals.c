@@ -40,6 +40,13 @@ handle(int sig, void (*fn)(int))
 		sigaction(sig, &sa, NULL);
 }
 
+void
+signals_writes_fail(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
 const atomic_int *
 signals_install(void)
 {

@@ -7,6 +7,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+/* A write to a closed pipe or over a size limit is an error that the writer
+ * sees and reports, not the end of the process. First thing in main. */
+void signals_writes_fail(void);
 /* Installs the handlers; returns the flag for a watch. A further signal while
  * the first is being obeyed does nothing more. */
 const atomic_int *signals_install(void);
