@@ -9,9 +9,11 @@
 #include "op/create.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/ck.h"
 #include "base/cleanup.h"
@@ -129,6 +131,13 @@ not_of_the_chain(struct job *j, const struct file *f, struct err *e)
 static int
 open_target(struct job *j, struct target *t, const char *path, struct err *e)
 {
+	struct stat st;
+
+	if (j->rq->exclusive &&
+		fstatat(j->rq->dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		err_sys(e, EEXIST, "cannot create");
+		return err_file(e, path);
+	}
 	if (target_open(t, j->rq->dirfd, path, -1, false, false, false, e))
 		return -1;
 	if (!t->publish && j->rq->exclusive) {

@@ -3,11 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "io/lock.h"
+
+#define LINKS_MAX 40 /* the kernel's */
 
 static int
 open_existing(struct target *t, int dirfd, const char *path, bool direct,
@@ -42,10 +48,46 @@ begin_new(struct target *t, int dirfd, const char *path, bool direct,
 	return 0;
 }
 
+/*
+ * What open(O_CREAT) would make for path: behind symbolic links that lead to
+ * nothing yet. Publishing replaces no name, not even a link's.
+ */
+static int
+behind_links(int dirfd, const char *path, char **ret, struct err *e)
+{
+	CLEANUP_FREE char *at = strdup(path);
+	char link[PATH_MAX], *slash;
+	size_t dir, len;
+	unsigned i;
+	ssize_t n;
+
+	for (i = 0; at && i < LINKS_MAX; i++) {
+		n = readlinkat(dirfd, at, link, sizeof(link));
+		if (n < 0) {
+			*ret = TAKE_PTR(at);
+			return 0;
+		}
+		slash = link[0] == '/' ? NULL : strrchr(at, '/');
+		dir = slash ? (size_t)(slash + 1 - at) : 0;
+		len = (size_t)n;
+		slash = malloc(dir + len + 1);
+		if (slash) {
+			memcpy(slash, at, dir);
+			memcpy(slash + dir, link, len);
+			slash[dir + len] = '\0';
+		}
+		free(at);
+		at = slash;
+	}
+	err_sys(e, at ? ELOOP : ENOMEM, "cannot create");
+	return err_file(e, path);
+}
+
 int
 target_open(struct target *t, int dirfd, const char *path, int fd,
 	bool must_exist, bool direct, bool prefer_direct, struct err *e)
 {
+	CLEANUP_FREE char *real = NULL;
 	struct stat st;
 
 	*t = (struct target){0};
@@ -58,7 +100,14 @@ target_open(struct target *t, int dirfd, const char *path, int fd,
 	if (must_exist || fstatat(dirfd, path, &st, 0) == 0)
 		return open_existing(t, dirfd, path, direct, prefer_direct,
 			e);
-	return begin_new(t, dirfd, path, direct, prefer_direct, e);
+	if (behind_links(dirfd, path, &real, e))
+		return -1;
+	if (begin_new(t, dirfd, real, direct, prefer_direct, e) == 0)
+		return 0;
+	/* by the name that the caller knows */
+	if (e)
+		e->file[0] = '\0';
+	return err_file(e, path);
 }
 
 int

@@ -21,6 +21,7 @@ struct target {
 /*
  * path (relative to dirfd), or fd when path is NULL. must_exist: -n. direct
  * opens with O_DIRECT; prefer_direct does where the file system lets us.
+ * A symbolic link to nothing means the name behind it.
  * An existing file gets QEMU's writer locks and is not changed yet.
  */
 int target_open(struct target *t, int dirfd, const char *path, int fd,

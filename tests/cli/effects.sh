@@ -103,6 +103,37 @@ ok inspect --deep --output=json one
 grep -q '"safe": true' out || fail "inspect --output=json"
 expect 1 "$byre" inspect --max-size=1M one
 
+# a symbolic link to nothing: what is behind it is made, the link stays
+mkdir links
+for front in "" qemu-img; do
+	for what in "convert -f raw -O raw bases/data.raw" "create -f qcow2"; do
+		size=
+		[ "$what" = "create -f qcow2" ] && size=1M
+		rm -f links/* dangling
+		ln -s links/first dangling
+		ln -s second links/first
+		case "$front $what" in
+		" create"*)
+			expect 1 "$byre" $what dangling $size
+			one_line '*dangling: cannot create: File exists'
+			absent links/second
+			continue ;;
+		esac
+		expect 0 "$byre" $front $what dangling $size
+		[ -f links/second ] && [ -L dangling ] && [ -L links/first ] ||
+			fail "$front $what through a link"
+		rm dangling
+		ln -s none/file dangling
+		expect 1 "$byre" $front $what dangling $size
+		one_line '*dangling*: No such file or directory'
+		rm dangling
+		ln -s dangling dangling
+		expect 1 "$byre" $front $what dangling $size
+		one_line '*dangling*: Too many levels of symbolic links'
+	done
+done
+rm -rf links dangling
+
 # progress
 ok convert --progress-fd=3 one p1 3>lines
 grep -qvx '{"done":[0-9]*,"total":[0-9]*}' lines && fail "$(cat lines)"
