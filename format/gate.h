@@ -33,6 +33,10 @@ struct gate {
 	bool safe;
 };
 
+/* The path in a name ("file:" is taken off), or NULL when it names another
+ * protocol. */
+const char *gate_path(const char *name);
+
 /*
  * Opens what `from` names (its backing file or data file: what), or refuses:
  * ERR_DENIED "backing file 'x' is not allowed ...". A name relative to the

@@ -39,9 +39,8 @@ protocol_len(const char *name)
 	return name[n] == ':' ? n + 1 : 0;
 }
 
-/* The path in a name, or NULL when it names another protocol. */
-static const char *
-path_of(const char *name)
+const char *
+gate_path(const char *name)
 {
 	size_t n = protocol_len(name);
 
@@ -101,7 +100,7 @@ open_trusted(const struct image *from, const char *name, const char *path,
 		full = chain_full_name(base, name);
 		if (!full)
 			return err_sys(e, ENOMEM, "cannot resolve a name");
-		path = path_of(full);
+		path = gate_path(full);
 		if (!path)
 			path = full;
 	}
@@ -246,7 +245,7 @@ int
 gate_open(const struct gate *g, const struct image *from, const char *name,
 	const char *what, struct file **ret, struct err *e)
 {
-	const char *path = path_of(name);
+	const char *path = gate_path(name);
 	char q[QUOTED], full[PATH_MAX];
 	struct err why = {0};
 	unsigned i;

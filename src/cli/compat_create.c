@@ -72,11 +72,16 @@ backing(struct job *j)
 	struct info_result r = {0};
 	struct source s = {.dirfd = AT_FDCWD, .fd = -1, .force_share = true};
 	struct err e = {0};
-	char *path = chain_full_name(j->n.path, name);
+	char *path = NULL;
 	int status = 0;
 
-	if (!path)
+	/* -u looks at nothing, and stores whatever it is told */
+	if (!j->a->unsafe_backing) {
+		if (source_backing_path(&path, j->n.path, name, &e))
+			return backing_failed(j, &e);
+	} else if (!(path = chain_full_name(j->n.path, name))) {
 		return compat_fail("out of memory");
+	}
 	s.path = path;
 	if (name_format(format, &s.format, &e) ||
 		policy_front(j->a, path, &j->gate, &e)) {

@@ -80,9 +80,8 @@ open_cow(struct job *j, struct err *e)
 	if (!rq->target)
 		return err_set(e, ERR_USAGE,
 			"a backing file needs a target with a name");
-	path = chain_full_name(rq->target, rq->qcow2.backing);
-	if (!path)
-		return err_set(e, ERR_NOMEM, "no memory for a name");
+	if (source_backing_path(&path, rq->target, rq->qcow2.backing, e))
+		return -1;
 	s.path = path;
 	s.format = rq->qcow2.backing_format
 		? probe_format_from_name(rq->qcow2.backing_format)

@@ -42,15 +42,15 @@ static int
 open_backing(struct job *j, struct err *e)
 {
 	const struct create_request *rq = j->rq;
-	CLEANUP_FREE char *path = chain_full_name(rq->path,
-		rq->qcow2.backing);
-	struct source s = {.dirfd = rq->dirfd, .path = path, .fd = -1,
+	CLEANUP_FREE char *path = NULL;
+	struct source s = {.dirfd = rq->dirfd, .fd = -1,
 		.format = probe_format_from_name(rq->qcow2.backing_format),
 		.force_share = true};
 	struct gate g = *rq->gate;
 
-	if (!path)
-		return err_sys(e, ENOMEM, "cannot name the backing file");
+	if (source_backing_path(&path, rq->path, rq->qcow2.backing, e))
+		return -1;
+	s.path = path;
 	if (s.format == FORMAT_PROBE) {
 		char q[64];
 

@@ -2,6 +2,28 @@
 /* Opens what an operation reads, behind the safe policy where it is on. */
 #include "op/source.h"
 
+#include <errno.h>
+#include <string.h>
+
+int
+source_backing_path(char **ret, const char *target, const char *name,
+	struct err *e)
+{
+	const char *path = gate_path(name);
+	char *full, q[128];
+
+	if (!path)
+		return err_set(e, ERR_UNSUPPORTED, "Could not open '%s': only "
+			"files are opened, no other protocol", err_quote(q,
+				sizeof(q), name, (unsigned)strlen(name)));
+	/* as in QEMU, behind "file:" from the working directory */
+	full = path == name ? chain_full_name(target, name) : strdup(path);
+	if (!full)
+		return err_sys(e, ENOMEM, "cannot name the backing file");
+	*ret = full;
+	return 0;
+}
+
 int
 source_file(const struct source *s, struct file **ret, struct err *e)
 {

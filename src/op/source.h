@@ -18,6 +18,11 @@ struct source {
 	bool direct;          /* -T none, directsync */
 };
 
+/* The path by which a target's backing name, given by the caller, is opened:
+ * "file:" taken off, else relative to the target. Other protocols are refused
+ * (ERR_UNSUPPORTED). To be freed. */
+int source_backing_path(char **ret, const char *target, const char *name,
+	struct err *e);
 /* Opens the file alone; for those who look at it without reading guest data. */
 int source_file(const struct source *s, struct file **ret, struct err *e);
 /* Opens it with its chain. Under gate->safe the whole policy is applied first

@@ -93,6 +93,26 @@ mkdir elsewhere
 expect 1 "$byre" convert --allow-backing=elsewhere over flat3
 absent flat3
 ok info over
+# the name may say that it is a file: then from the working directory
+mkdir sub
+for front in "" qemu-img; do
+	for c in "create -f qcow2" "convert -O qcow2 bases/data.raw"; do
+		o="-b file:bases/data.raw -F raw"
+		case "$front $c" in
+		" create"*) o="$o --trusted" ;;
+		*convert*) o="-B ${o#-b }" ;;
+		esac
+		rm -f sub/over
+		expect 0 "$byre" $front $c $o sub/over
+		ok convert --trusted sub/over flat4
+		same bases/data.raw flat4 "file: $front $c"
+		rm flat4
+	done
+	expect 1 "$byre" $front create -f qcow2 -b nbd:bases/data.raw -F raw no
+	grep -q 'no other protocol' err || fail "nbd: $(cat err)"
+	absent no
+done
+ok info over
 ok info --backing-chain --trusted over
 [ "$(grep -c '^image:' out)" -eq 2 ] || fail "--backing-chain"
 expect 1 "$byre" inspect over
