@@ -284,7 +284,7 @@ decode_bitmaps(struct span head, uint64_t at, uint32_t len,
 	if (n == 0)
 		return err_set(e, ERR_CORRUPT,
 			"found bitmaps extension with zero bitmaps");
-	if (hoff & (qcow2_cluster_size(h) - 1))
+	if ((hoff & (qcow2_cluster_size(h) - 1)) || hoff > INT64_MAX)
 		return err_set(e, ERR_CORRUPT, "bitmaps_ext: invalid bitmap "
 			"directory offset (%" PRIu64 ")", hoff);
 	if (size > BITMAP_DIR_MAX)

@@ -30,7 +30,9 @@ qcow2_table_view(struct qcow2_table *t, size_t want, struct span *ret,
 	uint64_t at = t->hoff + t->done, from;
 
 	want = (size_t)units_min(want, t->len - t->done);
-	if (at < t->buf_hoff || at + want > t->buf_hoff + t->buf_len) {
+	/* differences, since a sum may wrap: the place is the image's word */
+	if (at < t->buf_hoff || at - t->buf_hoff > t->buf_len ||
+		want > t->buf_len - (at - t->buf_hoff)) {
 		/* whole blocks, so that O_DIRECT files take it */
 		from = units_align_down(at, 4096);
 		t->buf_len = 0;

@@ -378,6 +378,9 @@ START_TEST(bitmaps_extension)
 	put64(b, 128, 32);
 	put64(b, 136, 65536 + 512);
 	bad(ERR_CORRUPT, "bitmaps_ext: invalid bitmap directory offset");
+	put64(b, 128, 65536);
+	put64(b, 136, -UINT64_C(65536)); /* the end wraps to 0 */
+	bad(ERR_CORRUPT, "bitmaps_ext: invalid bitmap directory offset");
 	put32(b, 116, 23);
 	bad(ERR_CORRUPT, "bitmaps_ext: Invalid extension length");
 }

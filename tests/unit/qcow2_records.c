@@ -244,6 +244,10 @@ START_TEST(bitmap_directory)
 	b[15] |= 1;
 	b[32 + 15] |= 1;
 	ck_assert_int_eq(load_bitmaps(&count), 0);
+	/* a place whose end wraps to 0 is nowhere, and not in memory */
+	h.bitmap_dir_offset = -UINT64_C(4096);
+	h.bitmap_dir_size = 4096;
+	bad_bitmap("cannot read");
 }
 END_TEST
 
