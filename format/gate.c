@@ -57,7 +57,7 @@ check_backing(const struct gate *g, struct span head,
 
 	if (off == 0 && len == 0)
 		return;
-	if (g->n_allow && h && h->backing[0] && h->has_backing_format)
+	if (g->n_allow && h && h->backing[0] && h->backing_format[0])
 		return;
 	if (off < head.len && len <= head.len - off)
 		err_quote(q, sizeof(q), head.p + off, len);

@@ -305,6 +305,8 @@ START_TEST(permitted_references)
 	verdict_is("backing file and format", true, NULL);
 	memset(im + 112, 0, 16);
 	verdict_is("backing file, no format", true, "backing-file");
+	extension(112, 0xe2792aca, ""); /* is to be probed, too */
+	verdict_is("backing file, empty format", true, "backing-file");
 	good();
 	store_be64(im + 8, 200);
 	verdict_is("backing offset alone", true, "backing-file");
