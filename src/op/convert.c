@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/units.h"
@@ -140,24 +141,61 @@ direct_pays(uint64_t size)
 }
 
 static int
+not_of(const struct chain *c, const struct file *f, const char *role,
+	struct err *e)
+{
+	unsigned k;
+
+	for (k = 0; k < c->n_files; k++)
+		if (file_same(f, c->files[k])) {
+			err_set(e, ERR_USAGE, "is a %s and the target", role);
+			return err_file(e, f->name);
+		}
+	return 0;
+}
+
+/* What is about to be emptied is read by nobody. Locks alone do not tell:
+ * backing files are opened without, and so is everything under -U. */
+static int
+check_apart(const struct job *j, const struct file *f, struct err *e)
+{
+	unsigned i;
+
+	for (i = 0; i < j->n_src; i++)
+		if (not_of(j->src[i].chain, f, "source", e))
+			return -1;
+	return j->cow ? not_of(j->cow, f, "backing file", e) : 0;
+}
+
+static int
+open_data_target(struct job *j, bool direct, bool prefer, struct err *e)
+{
+	const struct convert_request *rq = j->rq;
+
+	if (rq->target && strcmp(rq->target, rq->qcow2.data_file) == 0)
+		return err_set(e, ERR_USAGE,
+			"the image cannot be its own data file");
+	if (target_open(&j->data, rq->target_dirfd, rq->qcow2.data_file, -1,
+		    false, direct, prefer, e) ||
+		check_apart(j, j->data.file, e))
+		return -1;
+	if (!file_same(j->data.file, j->target.file))
+		return 0;
+	err_set(e, ERR_USAGE, "is the image and its data file");
+	return err_file(e, j->data.file->name);
+}
+
+static int
 open_target(struct job *j, struct err *e)
 {
 	const struct convert_request *rq = j->rq;
 	bool direct = rq->cache == CACHE_NONE || rq->cache == CACHE_DIRECTSYNC;
 	bool prefer = rq->cache == CACHE_AUTO && direct_pays(j->size);
-	unsigned i, k;
 
 	if (target_open(&j->target, rq->target_dirfd, rq->target,
-		    rq->target_fd, rq->no_create, direct, prefer, e))
+		    rq->target_fd, rq->no_create, direct, prefer, e) ||
+		check_apart(j, j->target.file, e))
 		return -1;
-	for (i = 0; i < j->n_src; i++)
-		for (k = 0; k < j->src[i].chain->n_files; k++)
-			if (file_same(j->target.file,
-				    j->src[i].chain->files[k])) {
-				err_set(e, ERR_USAGE,
-					"is a source and the target");
-				return err_file(e, j->target.file->name);
-			}
 	if ((rq->no_create || j->target.file->is_block) &&
 		j->target.file->size < j->size) {
 		err_set(e, ERR_USAGE,
@@ -170,8 +208,7 @@ open_target(struct job *j, struct err *e)
 		return err_set(e, ERR_UNSUPPORTED,
 			"qcow2 on a block device is not supported");
 	if (rq->target_format == FORMAT_QCOW2 && rq->qcow2.data_file)
-		return target_open(&j->data, rq->target_dirfd,
-			rq->qcow2.data_file, -1, false, direct, prefer, e);
+		return open_data_target(j, direct, prefer, e);
 	return 0;
 }
 

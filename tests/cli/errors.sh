@@ -37,6 +37,22 @@ bad "convert: a.raw: *" convert -f qcow2 a.raw new
 bad "convert: *nodir/new: *No such file or directory" convert a.raw nodir/new
 bad "convert: *odd/new: *Not a directory" convert a.raw odd/new
 bad "convert: a.raw: *" convert a.raw a.raw
+# what would be emptied is read by nobody, though no lock says so
+cp a.raw keep
+bad "convert: a.raw: is a source and the target" \
+	convert -U -O qcow2 -o data_file=a.raw a.raw new
+bad "convert: *the image cannot be its own data file" \
+	convert -O qcow2 -o data_file=new a.raw new
+bad "convert: ./odd: *" \
+	convert -O qcow2 -o data_file=./odd a.raw odd
+cmp a.raw keep || fail "a source was changed"
+[ "$(cat odd)" = text ] || fail "a target was changed"
+cp q.qcow2 base.qcow2
+expect 1 "$byre" qemu-img convert -O qcow2 -B base.qcow2 -F qcow2 q.qcow2 \
+	base.qcow2
+grep -q 'is a backing file and the target' err || fail "$(cat err)"
+cmp q.qcow2 base.qcow2 || fail "a backing file was changed"
+rm keep base.qcow2
 bad "convert: odd: output file is smaller than input file*" \
 	convert -n a.raw odd
 bad "convert: missing: *No such file or directory" convert -n a.raw missing
