@@ -156,30 +156,40 @@ begin(struct worker *k, struct slot *s, struct err *e)
 	return submit_all(k, s, e);
 }
 
+/* Sleeps until what was written is due. Naps are short, so that an interrupt
+ * is heard. */
+static void
+hold_rate(struct pipeline *p)
+{
+	struct timespec now, nap;
+	uint64_t due, spent;
+
+	while (check_stop(p, NULL) == 0) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		spent = (uint64_t)(now.tv_sec - p->started.tv_sec) *
+				1000000000u + (uint64_t)now.tv_nsec -
+			(uint64_t)p->started.tv_nsec;
+		due = (uint64_t)((double)emit_bytes(&p->shared) /
+			(double)p->rq->rate_limit * 1e9);
+		if (due <= spent)
+			return;
+		due = units_min(due - spent, 200000000u);
+		nap = (struct timespec){.tv_nsec = (long)due};
+		nanosleep(&nap, NULL);
+	}
+}
+
 static void
 add_progress(struct pipeline *p, const struct slot *s)
 {
 	const struct watch *w = p->rq->watch;
-	struct timespec now, nap;
-	uint64_t due, spent;
 
 	pthread_mutex_lock(&p->watch_mutex);
 	p->done += s->w.len;
 	watch_progress(w, p->done, p->rq->size);
 	pthread_mutex_unlock(&p->watch_mutex);
-	if (!p->rq->rate_limit)
-		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	spent = (uint64_t)(now.tv_sec - p->started.tv_sec) * 1000000000u +
-		(uint64_t)now.tv_nsec - (uint64_t)p->started.tv_nsec;
-	due = (uint64_t)((double)emit_bytes(&p->shared) /
-		(double)p->rq->rate_limit * 1e9);
-	if (due <= spent)
-		return;
-	/* naps stay short so that an interrupt is heard */
-	due = units_min(due - spent, 200000000u);
-	nap = (struct timespec){.tv_nsec = (long)due};
-	nanosleep(&nap, NULL);
+	if (p->rq->rate_limit)
+		hold_rate(p);
 }
 
 static void

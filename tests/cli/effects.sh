@@ -35,6 +35,14 @@ ok convert --target-format=qcow2 --compress --workers=2 \
 same one three "workers"
 same one two "workers, engine"
 
+# a rate is a rate: 3 MiB, in windows of 1 MiB that are due a second each
+head -c 3m data.raw >three.raw
+begun=$(date +%s%N)
+ok convert -r 1M -m 1 -S 4k three.raw slow
+[ $(($(date +%s%N) - begun)) -ge 2000000000 ] || fail "-r 1M is not held"
+same three.raw slow
+rm three.raw slow
+
 # several sources, one after the other
 ok convert data.raw data.raw twice
 cat data.raw data.raw | cmp -s - twice || fail "concatenation"
