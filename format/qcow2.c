@@ -81,8 +81,6 @@ check_l1_place(struct image *im, const char *what, uint64_t hoff,
 static int
 open_data(struct image *im, struct qcow2 *q, struct err *e)
 {
-	struct info_bitmap *bitmaps = NULL;
-	size_t n = 0;
 	bool found;
 
 	if (q->h.crypt_method)
@@ -96,9 +94,8 @@ open_data(struct image *im, struct qcow2 *q, struct err *e)
 		e))
 		return -1;
 	if (qcow2_snapshot_find(im->file, &q->h, NULL, &found, NULL, e) ||
-		qcow2_bitmap_load(im->file, &q->h, &bitmaps, &n, e))
+		qcow2_bitmap_check(im->file, &q->h, e))
 		return -1;
-	qcow2_bitmap_free(bitmaps, n);
 	return qcow2_cache_open(&q->cache, im->file, im->cluster_size,
 		(im->flags & IMAGE_LENIENT) != 0, e);
 }

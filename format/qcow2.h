@@ -198,6 +198,9 @@ void qcow2_snapshot_free(struct info_snapshot *v, size_t n);
 int qcow2_bitmap_load(struct file *f, const struct qcow2_header *h,
 	struct info_bitmap **ret, size_t *ret_n, struct err *e);
 void qcow2_bitmap_free(struct info_bitmap *v, size_t n);
+/* Whether it could be loaded; keeps none of its names, up to 64 MiB. */
+int qcow2_bitmap_check(struct file *f, const struct qcow2_header *h,
+	struct err *e);
 
 /* Refcounts: value number i of a block with width 1 << order bits. Pure. */
 uint64_t qcow2_refcount_get(const uint8_t *block, unsigned order, uint64_t i);

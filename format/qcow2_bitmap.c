@@ -104,12 +104,13 @@ entry_decode(struct span view, const struct qcow2_header *h,
 	return 0;
 }
 
-/* Fills v (h->n_bitmaps long, zeroed); *ret_n counts what is in it, also on
- * failure. */
+/* Fills v (h->n_bitmaps long, zeroed; NULL: looks only); *ret_n counts what is
+ * in it, also on failure. */
 static int
 read_entries(struct qcow2_table *t, const struct qcow2_header *h,
 	struct info_bitmap *v, size_t *ret_n, struct err *e)
 {
+	struct info_bitmap one;
 	struct span view;
 	uint64_t len = 0;
 
@@ -123,8 +124,10 @@ read_entries(struct qcow2_table *t, const struct qcow2_header *h,
 			return err_set(e, ERR_CORRUPT, "More bitmaps found than"
 				" specified in header extension (%" PRIu32 ")",
 				h->n_bitmaps);
-		if (entry_decode(view, h, &v[*ret_n], &len, e))
+		if (entry_decode(view, h, v ? &v[*ret_n] : &one, &len, e))
 			return -1;
+		if (!v)
+			free(one.name);
 		(*ret_n)++;
 		qcow2_table_skip(t, len);
 	}
@@ -135,11 +138,35 @@ read_entries(struct qcow2_table *t, const struct qcow2_header *h,
 	return 0;
 }
 
+static int
+walk(struct file *f, const struct qcow2_header *h, struct info_bitmap *v,
+	size_t *ret_n, struct err *e)
+{
+	CLEANUP(qcow2_table_close) struct qcow2_table t = {0};
+
+	*ret_n = 0;
+	if (h->bitmap_dir_size == 0)
+		return err_set(e, ERR_CORRUPT,
+			"Requested bitmap directory size is zero");
+	if (qcow2_table_open(&t, f, h->bitmap_dir_offset, h->bitmap_dir_size,
+		e))
+		return -1;
+	return read_entries(&t, h, v, ret_n, e);
+}
+
+int
+qcow2_bitmap_check(struct file *f, const struct qcow2_header *h,
+	struct err *e)
+{
+	size_t n;
+
+	return h->has_bitmaps ? walk(f, h, NULL, &n, e) : 0;
+}
+
 int
 qcow2_bitmap_load(struct file *f, const struct qcow2_header *h,
 	struct info_bitmap **ret, size_t *ret_n, struct err *e)
 {
-	CLEANUP(qcow2_table_close) struct qcow2_table t = {0};
 	struct info_bitmap *v;
 	size_t n;
 
@@ -148,17 +175,11 @@ qcow2_bitmap_load(struct file *f, const struct qcow2_header *h,
 		*ret_n = 0;
 		return 0;
 	}
-	if (h->bitmap_dir_size == 0)
-		return err_set(e, ERR_CORRUPT,
-			"Requested bitmap directory size is zero");
-	if (qcow2_table_open(&t, f, h->bitmap_dir_offset, h->bitmap_dir_size,
-		e))
-		return -1;
 	v = calloc(h->n_bitmaps, sizeof(*v));
 	if (!v)
 		return err_set(e, ERR_NOMEM, "no memory for %" PRIu32
 			" bitmaps", h->n_bitmaps);
-	if (read_entries(&t, h, v, &n, e)) {
+	if (walk(f, h, v, &n, e)) {
 		qcow2_bitmap_free(v, n);
 		return -1;
 	}

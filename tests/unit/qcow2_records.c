@@ -169,7 +169,13 @@ load_bitmaps(size_t *ret_n)
 {
 	struct info_bitmap *v = NULL;
 	struct file *f = file_of(b, sizeof(b), sizeof(b));
+	struct err same = {0};
+	int looked = qcow2_bitmap_check(f, &h, &same);
 	int r = qcow2_bitmap_load(f, &h, &v, ret_n, &e);
+
+	ck_assert_int_eq(looked, r);
+	if (r)
+		ck_assert_str_eq(same.msg, e.msg);
 
 	if (r == 0)
 		qcow2_bitmap_free(v, *ret_n);
