@@ -308,7 +308,12 @@ open_worker(struct worker *k, struct err *e)
 
 	k->codecs.salvage = rq->salvage;
 	k->codecs.watch = rq->watch;
-	if (engine_open(&k->engine, k->p->engine, k->p->depth, e))
+	/* a ring for each worker may be more than a limit of memory or files
+	 * allows, though one works */
+	if (engine_open(&k->engine, k->p->engine, k->p->depth, e) &&
+		(rq->engine != ENGINE_AUTO ||
+			engine_open(&k->engine, ENGINE_THREADS, k->p->depth,
+				e)))
 		return -1;
 	if (rq->compress &&
 		codec_open(&k->packer, rq->codec, &rq->codec_params, e))
