@@ -23,6 +23,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "io/lock.h"
 
 #define ALIGN_MAX (64 * KIB) /* largest sector or stripe unit asked for */
 #define BENEATH_TRIES 8 /* openat2 says EAGAIN when a rename is under way */
@@ -278,6 +279,8 @@ file_close(struct file *f)
 {
 	if (!f)
 		return;
+	if (f->locked && !f->own_fd)
+		lock_release(f);
 	if (f->own_fd && f->fd >= 0)
 		close(f->fd);
 	if (f->plain_fd >= 0)

@@ -28,6 +28,7 @@ enum file_flags {
 struct file {
 	int fd;
 	bool own_fd;    /* file_close closes it */
+	bool locked;    /* lock.c's: file_close gives a borrowed fd back free */
 	bool writable;
 	bool is_block;  /* a block device, else a regular file */
 	bool direct;    /* opened with O_DIRECT */

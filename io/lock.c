@@ -92,6 +92,7 @@ lock_image(struct file *f, unsigned use, unsigned keep, struct err *e)
 		lock_release(f);
 		return -1;
 	}
+	f->locked = true;
 	return 0;
 }
 

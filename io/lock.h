@@ -38,10 +38,10 @@ enum lock_perm {
 #define LOCK_CREATE_KEEP LOCK_PERM_RESIZE
 
 /*
- * Takes the locks until the fd is closed. A conflict is ERR_BUSY with QEMU's
- * message: Failed to get shared "write" lock (the permission's name is
- * consistent read, write, write unchanged, resize). File systems without locks
- * are passed over.
+ * Takes the locks until the file is closed, whether its fd is borrowed or
+ * owned. A conflict is ERR_BUSY with QEMU's message: Failed to get shared
+ * "write" lock (the permission's name is consistent read, write, write
+ * unchanged, resize). File systems without locks are passed over.
  */
 int lock_image(struct file *f, unsigned use, unsigned keep, struct err *e);
 void lock_release(struct file *f);

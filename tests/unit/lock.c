@@ -65,6 +65,28 @@ START_TEST(readers_share_and_writers_do_not)
 }
 END_TEST
 
+START_TEST(borrowed_descriptors_come_back_free)
+{
+	struct file *a, *b;
+	struct err e = {0};
+	int fd;
+
+	make_image();
+	fd = open("image.qcow2", O_RDWR);
+	ck_assert_int_eq(file_from_fd(&a, fd, "fd", &e), 0);
+	ck_assert_int_eq(lock_image(a, LOCK_WRITER_USE, LOCK_WRITER_KEEP, &e),
+		0);
+	b = image(FILE_WRITE);
+	ck_assert_int_eq(lock_image(b, LOCK_READER_USE, LOCK_READER_KEEP, &e),
+		-1);
+	file_close(a);
+	ck_assert_int_eq(lock_image(b, LOCK_READER_USE, LOCK_READER_KEEP, &e),
+		0);
+	file_close(b);
+	close(fd);
+}
+END_TEST
+
 static bool
 have_qemu(void)
 {
@@ -182,6 +204,7 @@ main(void)
 	if (!have_qemu())
 		printf("qemu-utils are not installed: own locks only\n");
 	tcase_set_timeout(t, 60);
+	tcase_add_test(t, borrowed_descriptors_come_back_free);
 	tcase_add_test(t, readers_share_and_writers_do_not);
 	tcase_add_test(t, qemu_respects_ours);
 	tcase_add_test(t, ours_respect_qemu);
