@@ -8,11 +8,13 @@
 
 #include "cli/compat.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/parse.h"
 #include "base/units.h"
@@ -195,15 +197,47 @@ sources(struct job *j, struct convert_request *rq, bool direct)
 	return 0;
 }
 
+#define HOST_DEVICE "host_device"
+
+/* -O host_device: raw, onto a device that is there. */
+static int
+device(const struct job *j)
+{
+	char before[1024], q[256];
+	struct err e = {0};
+	struct stat st;
+
+	if (stat(j->target.path, &st) < 0)
+		err_sys(&e, errno, "cannot open");
+	else if (!S_ISBLK(st.st_mode))
+		err_set(&e, ERR_UNSUPPORTED, "'" HOST_DEVICE "' driver requires "
+			"'%s' to be either a character or block device",
+			err_quote(q, sizeof(q), j->dst,
+				(unsigned)strlen(j->dst)));
+	else
+		return 0;
+	err_file(&e, j->target.path);
+	if (j->a->no_create)
+		return compat_open_failed(j->dst, j->target.path, &e);
+	snprintf(before, sizeof(before), "%s: error while converting "
+		HOST_DEVICE ": Protocol driver '" HOST_DEVICE "' does not "
+		"support image creation, and opening the image failed: ",
+		j->dst);
+	return compat_fault(before, &e, false);
+}
+
 static int
 target(struct job *j, struct convert_request *rq)
 {
 	const struct options_args *a = j->a;
+	bool onto_device = a->output_format &&
+		strcmp(a->output_format, HOST_DEVICE) == 0;
 	enum format format;
 	char before[1024];
 	struct err e = {0};
 
-	if (compat_target_format(a->output_format, "", &format))
+	if (compat_target_format(onto_device ? NULL : a->output_format, "",
+		    &format))
 		return 1;
 	if (*j->dst == '\0')
 		return compat_fail(": error while converting %s: Could not "
@@ -234,6 +268,8 @@ target(struct job *j, struct convert_request *rq)
 	if (a->compress && j->o.preallocation != PREALLOC_OFF)
 		return compat_fail("Compression and preallocation not "
 			"supported at the same time");
+	if (onto_device && device(j))
+		return 1;
 	rq->target_dirfd = AT_FDCWD;
 	rq->target_fd = -1;
 	rq->target = j->target.path;

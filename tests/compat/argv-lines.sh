@@ -128,6 +128,11 @@ c convert -O qcow2 -c -o compression_type=zstd -f raw plain new.img
 q convert -t none -O qcow2 -f raw img.raw new.img
 q convert -t writethrough -O raw plain new.img
 q convert -t directsync -O raw plain new.img
+f convert -t directsync -S 0 -O host_device -W img.qcow2 new.img
+f convert -t directsync -S 0 -O host_device -W img.qcow2 img.raw
+f convert -n -O host_device img.qcow2 img.raw
+f convert -n -O host_device img.qcow2 new.img
+f convert -c -O host_device img.qcow2 img.raw
 q convert -t unsafe -T none -O raw packed.qcow2 new.img
 q convert -f qcow2 -O raw -l abc snap.qcow2 new.img
 q convert -f qcow2 -O raw -l snapshot.name=abc snap.qcow2 new.img
