@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/buf.h"
 #include "base/ck.h"
@@ -47,6 +48,9 @@ struct walk {
 	uint64_t end;      /* of the file, rounded up to a cluster */
 	struct slot *slots;
 	size_t n_slots;    /* a power of two */
+	/* unknown to who made the file: the places of his tables cannot be
+	 * chosen so that all fall on one slot */
+	uint64_t seed;
 	size_t used;
 	uint8_t *l1_buf, *l2_buf; /* CHUNK bytes each */
 	uint64_t seen;     /* bytes of snapshot L1 tables met */
@@ -87,8 +91,12 @@ aliasing(struct walk *w, uint64_t a, uint64_t b, const char *what)
 static struct slot *
 slot_of(struct walk *w, uint64_t key)
 {
-	size_t i = (size_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+	uint64_t x = (key ^ w->seed) * UINT64_C(0x9e3779b97f4a7c15);
+	size_t i;
 
+	/* the second round makes neighbours of a seed strangers of another */
+	x = (x ^ x >> 32 ^ w->seed) * UINT64_C(0xd6e8feb86659fd93);
+	i = (size_t)(x >> 32);
 	for (;; i++) {
 		i &= w->n_slots - 1;
 		if (w->slots[i].key == key || w->slots[i].key == 0)
@@ -474,6 +482,8 @@ gate_deep_walk(const struct gate *g, struct file *f,
 	if (!ck_align_up(f->size, w.cluster, &w.end))
 		return err_set(e, ERR_LIMIT, "the file is too large");
 	w.n_slots = slots_wanted(&w);
+	if (getrandom(&w.seed, sizeof(w.seed), GRND_NONBLOCK) < 0)
+		w.seed = (uint64_t)(uintptr_t)&w; /* the stack's is, too */
 	/* untouched slots cost address space only */
 	w.slots = calloc(w.n_slots, sizeof(*w.slots));
 	w.l1_buf = buf_alloc_aligned(CHUNK);
