@@ -289,10 +289,19 @@ unpack_to(struct fetch_codecs *c, const struct piece *p, const uint8_t *in,
 		return -1;
 	if (whole)
 		return codec_unpack(codec, in, in_len, out, p->plen, e);
-	if (ensure(&c->scratch, &c->scratch_cap, p->plen, e))
-		return -1;
-	if (codec_unpack(codec, in, in_len, c->scratch, p->plen, e))
-		return -1;
+	/* an overlay with smaller clusters asks for one many times in turn */
+	if (c->file != p->file || c->hoff != p->hoff || c->hlen != p->hlen ||
+		c->plen != p->plen) {
+		c->file = NULL;
+		if (ensure(&c->scratch, &c->scratch_cap, p->plen, e))
+			return -1;
+		if (codec_unpack(codec, in, in_len, c->scratch, p->plen, e))
+			return -1;
+		c->file = p->file;
+		c->hoff = p->hoff;
+		c->hlen = p->hlen;
+		c->plen = p->plen;
+	}
 	memcpy(out, c->scratch + p->poff, p->len);
 	return 0;
 }

@@ -18,8 +18,11 @@
 /* What a worker owns for all its windows. */
 struct fetch_codecs {
 	struct codec unpack[CODEC_COUNT];
-	uint8_t *scratch;  /* one unpacked cluster */
+	uint8_t *scratch;  /* one unpacked cluster: that at hoff of file */
 	size_t scratch_cap;
+	const struct file *file; /* NULL: scratch holds nothing */
+	uint64_t hoff, hlen;
+	uint32_t plen;
 	uint8_t *late;     /* one packed cluster that was not read ahead */
 	size_t late_cap;
 	bool salvage;
