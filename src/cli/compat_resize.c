@@ -95,6 +95,7 @@ failed(const char *shown, const struct source *s, const struct gate *g,
 		e->kind == ERR_CORRUPT || e->kind == ERR_DENIED ||
 		(e->kind == ERR_UNSUPPORTED &&
 			strstr(e->msg, ": not supported")) ||
+		strncmp(e->msg, "Could not open backing", 22) == 0 ||
 		(e->eno && strncmp(e->msg, "cannot open", 11) == 0);
 
 	/* opened for writing, a directory has an errno of its own */

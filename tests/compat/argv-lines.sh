@@ -491,6 +491,8 @@ f resize --preallocation=nosuch plain 4M
 f resize --preallocation=metadata -f raw plain 4M
 f resize --preallocation=full -f raw --shrink plain 512K
 f resize --preallocation=full -f qcow2 --shrink img.qcow2 512K
+f resize -f qcow2 orphan 2M
+f resize orphan --shrink 512K
 f resize --image-opts -f raw file.filename=plain 1M
 r "qemu-img: Could not open 'img.vmdk': vmdk: not supported*" \
 	resize img.vmdk 4M
