@@ -25,29 +25,29 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 NBD = "nbdcopy {zero} -- [ qemu-nbd -r -f {fmt} {src} ] {dst}"
 NULL = open(os.devnull, "r+b")  # for the children, all the time
 
 
 class Run:
-    """One finished child: seconds, CPU seconds, peak RSS."""
+    """One finished child: seconds, CPU seconds, peak RSS (bench/run.c)."""
+
+    helper = "./bench_run"
 
     def __init__(self, argv, cwd):
-        start = time.monotonic()
-        child = subprocess.Popen(argv, cwd=cwd, stdin=NULL, stdout=NULL,
-                                 stderr=subprocess.PIPE)
-        text = child.stderr.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        self.seconds = time.monotonic() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        child.stderr.close()
-        self.cpu = usage.ru_utime + usage.ru_stime
-        self.rss = usage.ru_maxrss * 1024
-        if child.returncode != 0:
+        with tempfile.NamedTemporaryFile("r", dir="/dev/shm") as answer:
+            done = subprocess.run([self.helper, answer.name, *argv], cwd=cwd,
+                                  stdin=NULL, stdout=NULL,
+                                  stderr=subprocess.PIPE, check=False)
+            if done.returncode:
+                raise RuntimeError(f"{self.helper}: {done.returncode}")
+            wall, cpu, rss, code = answer.read().split()
+        self.seconds, self.cpu = float(wall), float(cpu)
+        self.rss = int(rss) * 1024
+        if int(code):
             raise RuntimeError(f"{shlex.join(argv)}: "
-                               f"{text.decode(errors='replace').strip()}")
+                               f"{done.stderr.decode(errors='replace')}")
 
 
 class Peer:
@@ -317,10 +317,8 @@ def report_loop(peers, title, what, target):
 
 def extras(bench, rounds):
     """Row 9: what --digest adds to a convert."""
-    native = f"{bench.byre} qemu-img convert -t unsafe -f qcow2 -O raw -n " \
+    native = f"{bench.byre} convert --trusted -f qcow2 -O raw -n " \
         "--target-is-zero {src} {dst}"
-    native = native.replace(" qemu-img convert -t unsafe",
-                            " convert --trusted --cache=unsafe")
     entries = []
     for src in ("zlib.qcow2", "plain64k.qcow2"):
         peers = [Peer("without", native),
@@ -417,7 +415,7 @@ def markdown(result):
                        f"{ms('byre')} | {e['target_ms']} | "
                        f"{ms('byre native (durable)')} | {rss} |")
     if result["extras"]:
-        out += ["", "What a digest adds (durability off, existing target): "
+        out += ["", "What a digest adds (durable, existing target): "
                 + "; ".join(f"{e['title']} {1 / e['ratio']:.3f}x"
                             for e in result["extras"] if "ratio" in e) + "."]
     worst = [p["rss"] for e in result["rows"] for p in e["programs"]
@@ -461,6 +459,7 @@ def xfs_mount(bench, wanted):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--byre", default="./byre", help="the program (path)")
+    p.add_argument("--run", default=Run.helper, help="made of bench/run.c")
     p.add_argument("--qemu", default=os.environ.get("QEMU_IMG", "qemu-img"))
     p.add_argument("--images", required=True, help="made by mkimages")
     p.add_argument("--work", help="where outputs go (default: beside them)")
@@ -475,6 +474,7 @@ def main():
     bench = p.parse_args()
     if os.sep in bench.byre:
         bench.byre = os.path.abspath(bench.byre)
+    Run.helper = os.path.abspath(bench.run)
     bench.images = os.path.abspath(bench.images)
     wanted = {int(n) for n in bench.rows.split(",")}
     with tempfile.TemporaryDirectory(

@@ -165,6 +165,9 @@ class Script:
                               ("unmap", "unmap"), ("discard", "discard")):
                 if case.get(dim) == "yes":
                     self.act(kind)
+            if case.get("data", "none") != "none":
+                # guest and host offset 0 are told from "not allocated"
+                self.write("", 0, min(700, self.size))
             self.write("", (self.size - 1) // 512 * 512,
                        min(512, self.size - (self.size - 1) // 512 * 512))
         return self.lines
