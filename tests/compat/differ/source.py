@@ -150,11 +150,20 @@ class Script:
         elif kind == "discard":
             self.lines.append(f"discard {off} {length}")
 
+    def fragment(self):
+        """More extents than any reader takes at once, with gaps."""
+        whole = self.size // self.cs
+        step = max(2, whole // 700)
+        for i in range(self.rng.randrange(2), whole, step):
+            self.lines.append(f"write -P {i % 251 + 1} {i * self.cs} 512")
+
     def fill(self, first):
         """Random writes; the first round holds one of each wanted kind."""
         if self.size == 0:
             return self.lines
         rng, case = self.rng, self.case
+        if first and case.get("frag") == "yes":
+            self.fragment()
         if first and case["packed"] == "yes":
             for _ in range(rng.randint(1, 3)):
                 self.packed()

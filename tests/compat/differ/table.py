@@ -48,6 +48,7 @@ DIMS = {
     "zeroes": ({}, {"no": 1, "yes": 1}),
     "unmap": (QCOW2, {"no": 1, "yes": 1}),
     "discard": (QCOW2, {"no": 1, "yes": 1}),
+    "frag": (QCOW2, {"no": 6, "yes": 1}),
     "holes": ({"fmt": ["raw"]}, {"no": 1, "yes": 2}),
     # how it is named
     "given": ({"op": ["raw", "qcow2", "info", "resize"]},
@@ -153,6 +154,7 @@ INVALID = [
     ("size=empty", "zeroes=yes", EMPTY),
     ("size=empty", "unmap=yes", EMPTY),
     ("size=empty", "discard=yes", EMPTY),
+    ("size=empty", "frag=yes", EMPTY),
     ("size=empty", "holes=yes", EMPTY),
     ("size=empty", "blen=shorter,equal", EMPTY),
     ("size=empty", "rsize=shrink", EMPTY),
