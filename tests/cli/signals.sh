@@ -11,6 +11,7 @@ cat >stop.py <<'END'
 # signals, twice where it can, and prints how the command ended.
 import os, signal, subprocess, sys
 sig = getattr(signal, sys.argv[1])
+signal.signal(sig, signal.SIG_DFL)  # whoever runs us may ignore it
 r, w = os.pipe()
 p = subprocess.Popen(sys.argv[2:] + ["--progress-fd=%d" % w], pass_fds=[w],
                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -40,13 +41,25 @@ done
 checks=$((checks + 1))
 python3 - "$byre" <<'END' || fail "SIGUSR1"
 import os, re, signal, subprocess, sys
+
+def at_work(pid):
+    """The signal is caught and a target beside data.raw is open."""
+    proc = "/proc/%d/" % pid
+    try:
+        with open(proc + "status") as f:
+            caught = int(re.search(r"SigCgt:\s*(\w+)", f.read())[1], 16)
+        names = [os.readlink(proc + "fd/" + n)
+                 for n in os.listdir(proc + "fd")]
+    except OSError:  # a descriptor was closed meanwhile
+        return False
+    return caught >> (signal.SIGUSR1 - 1) & 1 and any(
+        n.startswith(os.getcwd()) and not n.endswith("data.raw")
+        for n in names)
+
 for front in ([], ["qemu-img"]):
     p = subprocess.Popen([sys.argv[1], *front, "convert", "-r", "256k",
                           "data.raw", "new"], stderr=subprocess.PIPE)
-    # the handler is there once the target is
-    while not any(os.readlink("/proc/%d/fd/%s" % (p.pid, f)).startswith(
-            os.getcwd()) for f in os.listdir("/proc/%d/fd" % p.pid)
-            if os.path.islink("/proc/%d/fd/%s" % (p.pid, f))):
+    while not at_work(p.pid):
         pass
     p.send_signal(signal.SIGUSR1)
     line = p.stderr.readline().decode()
