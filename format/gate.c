@@ -316,6 +316,25 @@ check_open(const struct gate *g, struct file *f,
 	return 0;
 }
 
+int
+gate_guest(struct image *im, struct err *e)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(PROBE_HEAD + PROBE_TAIL);
+	struct probe_result found;
+
+	if (!buf)
+		return err_set(e, ERR_NOMEM, "no memory to probe guest data");
+	if (im->ops->format != FORMAT_QCOW2 || im->data_file)
+		return 0;
+	if (guest_probe(im, &qcow2_of(im)->h, buf, &found, e))
+		return -1;
+	if (found.format != FORMAT_RAW)
+		return err_set(e, ERR_DENIED, "refused by the safe policy: guest "
+			"data is itself a %s image (%s)", probe_format_name(found.format),
+			found.what);
+	return 0;
+}
+
 /* What the whole file looks like, against what it was said to be. */
 static void
 check_format(struct gate_report *r)

@@ -101,6 +101,9 @@ int gate_inspect(const struct gate *g, struct file *f, enum format declared,
 /* Notes one more reason; past GATE_REASONS_MAX they are dropped. */
 void gate_reason_add(struct gate_report *r, const char *id, const char *fmt,
 	...) __attribute__((format(printf, 3, 4)));
+/* What the guest reads of an open image (its snapshot, if it was turned to one)
+ * must be no disk image of another format: ERR_DENIED. */
+int gate_guest(struct image *im, struct err *e);
 /* ERR_DENIED with the first reason of the report, or 0. */
 int gate_verdict(const struct gate_report *r, struct err *e);
 

@@ -38,7 +38,7 @@ struct err {
 };
 
 /* Both fill *e (e may be NULL) and return -1, so that an error path is one
- * line. The file's name is left as it is. */
+ * line. No file is named yet. */
 int err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* kind is ERR_IO, or ERR_NOMEM when eno is ENOMEM. */

@@ -87,6 +87,11 @@ open_cow(struct job *j, struct err *e)
 	s.format = rq->qcow2.backing_format
 		? probe_format_from_name(rq->qcow2.backing_format)
 		: FORMAT_PROBE;
+	if (rq->qcow2.backing_format && s.format == FORMAT_PROBE) {
+		free(path);
+		return err_set(e, ERR_USAGE, "Unknown driver '%s'",
+			rq->qcow2.backing_format);
+	}
 	g.safe = false;
 	r = source_open(&s, &g, false, rq->watch, &j->cow, e);
 	free(path);
@@ -320,6 +325,7 @@ convert_job(struct job *j, struct convert_result *ret, struct err *e)
 {
 	const struct convert_request *rq = j->rq;
 	bool durable = rq->cache != CACHE_UNSAFE;
+	bool new_data;
 
 	if (check_usage(rq, e) || open_sources(j, e))
 		return -1;
@@ -333,10 +339,17 @@ convert_job(struct job *j, struct convert_result *ret, struct err *e)
 		return -1;
 	if (open_target(j, e) || open_sink(j, e) || run(j, ret, e))
 		return -1;
+	new_data = j->data.publish != NULL;
 	if (j->data.file &&
 		target_commit(&j->data, durable, &ret->sync_nsec, e))
 		return -1;
-	return target_commit(&j->target, durable, &ret->sync_nsec, e);
+	if (target_commit(&j->target, durable, &ret->sync_nsec, e)) {
+		/* a new data file without its image is of no use */
+		if (new_data)
+			unlinkat(rq->target_dirfd, rq->qcow2.data_file, 0);
+		return -1;
+	}
+	return 0;
 }
 
 int

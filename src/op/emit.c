@@ -332,6 +332,15 @@ emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
 }
 
 static int
+check_limit(const struct emit_shared *s, uint64_t total, struct err *e)
+{
+	if (s->rq->max_bytes && total > s->rq->max_bytes)
+		return err_set(e, ERR_LIMIT, "more than %" PRIu64
+			" bytes of data, the limit", s->rq->max_bytes);
+	return 0;
+}
+
+static int
 place_run(struct emit *m, struct emit_shared *s, const struct window *w,
 	const uint8_t *buf, const struct emit_run *r, struct err *e)
 {
@@ -341,9 +350,8 @@ place_run(struct emit *m, struct emit_shared *s, const struct window *w,
 	if (r->kind == RUN_ZERO)
 		return sink_zero(sink, r->voff, r->len, &m->placed, e);
 	total = atomic_fetch_add(&s->bytes, r->len) + r->len;
-	if (s->rq->max_bytes && total > s->rq->max_bytes)
-		return err_set(e, ERR_LIMIT, "more than %" PRIu64
-			" bytes of data, the limit", s->rq->max_bytes);
+	if (check_limit(s, total, e))
+		return -1;
 	if (r->kind == RUN_PACKED)
 		return sink_packed(sink, r->voff, m->packed + r->packed_at,
 			r->packed_len, &m->placed, e);
@@ -364,7 +372,7 @@ emit_place(struct emit *m, struct emit_shared *s, const struct window *w,
 		return sink_zero(s->rq->sink, w->voff, w->len, &m->placed, e);
 	}
 	if (m->in_kernel)
-		return 0;
+		return check_limit(s, emit_bytes(s), e);
 	for (i = 0; i < m->n; i++)
 		if (place_run(m, s, w, buf, &m->run[i], e))
 			return -1;

@@ -232,11 +232,13 @@ static void
 note_salvage(const struct fetch_codecs *c, const struct file *file,
 	uint64_t hoff, uint64_t len, const char *why)
 {
-	char line[512];
+	char line[600], name[256];
 
+	err_quote(name, sizeof(name), file->name,
+		(unsigned)strlen(file->name));
 	snprintf(line, sizeof(line), "salvage: %s: %" PRIu64
-		" bytes at %" PRIu64 " read as zeros: %s", file->name, len,
-		hoff, why);
+		" bytes at %" PRIu64 " read as zeros: %s", name, len, hoff,
+		why);
 	watch_note(c->watch, line);
 }
 

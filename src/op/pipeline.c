@@ -41,6 +41,7 @@ struct pipeline {
 	struct pool_order order;    /* the turns: sink and digest */
 	struct digest digest;       /* in turn */
 	pthread_mutex_t watch_mutex;
+	struct watch guarded;       /* notes, one at a time */
 	uint64_t done;              /* guest bytes, under watch_mutex */
 	bool failed;                /* under watch_mutex */
 	struct err why;             /* of the first worker that failed */
@@ -307,7 +308,7 @@ open_worker(struct worker *k, struct err *e)
 	unsigned i;
 
 	k->codecs.salvage = rq->salvage;
-	k->codecs.watch = rq->watch;
+	k->codecs.watch = &k->p->guarded;
 	/* a ring for each worker may be more than a limit of memory or files
 	 * allows, though one works */
 	if (engine_open(&k->engine, k->p->engine, k->p->depth, e) &&
@@ -399,6 +400,16 @@ window_size(const struct pipeline_request *rq)
 	return w;
 }
 
+static void
+guarded_note(void *arg, const char *line)
+{
+	struct pipeline *p = arg;
+
+	pthread_mutex_lock(&p->watch_mutex);
+	watch_note(p->rq->watch, line);
+	pthread_mutex_unlock(&p->watch_mutex);
+}
+
 static bool
 any_direct(const struct pipeline_request *rq)
 {
@@ -428,7 +439,8 @@ set_up(struct pipeline *p, const struct pipeline_request *rq)
 	p->scan.cut_holes = rq->every_byte;
 	p->scan.as_read = rq->sink->as_read;
 	p->scan.salvage = rq->salvage;
-	p->scan.watch = rq->watch;
+	p->guarded = (struct watch){.note = guarded_note, .arg = p};
+	p->scan.watch = &p->guarded;
 	p->engine = engine_choose(rq->engine, any_direct(rq));
 	/* on the page cache a queue gains nothing: requests run inline */
 	queued = p->engine == ENGINE_URING || any_direct(rq);

@@ -47,6 +47,7 @@ source_open(const struct source *s, const struct gate *g, bool no_backing,
 		.watch = w,
 	};
 	struct gate_report report;
+	struct chain *c;
 	struct file *f;
 
 	if (source_file(s, &f, e))
@@ -61,5 +62,14 @@ source_open(const struct source *s, const struct gate *g, bool no_backing,
 		/* what was looked at is what is read */
 		rq.format = report.probe.format;
 	}
-	return chain_open(ret, f, &rq, e);
+	if (chain_open(&c, f, &rq, e))
+		return -1;
+	/* the judgement was on the active state */
+	if (g->safe && s->snapshot && gate_guest(c->im[0], e)) {
+		err_file(e, c->im[0]->file->name);
+		chain_close(c);
+		return -1;
+	}
+	*ret = c;
+	return 0;
 }

@@ -82,4 +82,21 @@ BYRE_CONF=$dir/missing.conf BYRE_LENIENT=1 expect 1 \
 	"$byre" convert trusted/evil new
 one_line "byre: convert: trusted/evil: *backing file*"
 BYRE_UNTRUSTED=1 expect 0 "$byre" convert --trusted trusted/evil new
+
+# a snapshot is judged as what is read, though the active state is harmless
+if command -v qemu-img >/dev/null && command -v qemu-io >/dev/null; then
+	rm -f new
+	qemu-img create -q -f qcow2 inner.qcow2 1M
+	qemu-img convert -f raw -O qcow2 inner.qcow2 outer.qcow2
+	expect 1 "$byre" convert outer.qcow2 new
+	one_line "byre: convert: outer.qcow2: *guest data is itself a qcow2*"
+	qemu-img snapshot -c s outer.qcow2
+	qemu-io -f qcow2 -c 'write -z 0 64k' outer.qcow2 >/dev/null
+	expect 0 "$byre" convert outer.qcow2 new
+	rm -f new
+	expect 1 "$byre" convert -l s outer.qcow2 new
+	one_line "byre: convert: outer.qcow2: *guest data is itself a qcow2*"
+	absent new
+	expect 0 "$byre" convert --trusted -l s outer.qcow2 new
+fi
 finish
