@@ -187,8 +187,12 @@ def perform(path, fmt, lines, log):
     args = ["-f", fmt]
     for line in lines:
         args += ["-c", line]
-    if lines:
-        run(QEMU_IO, args + [path], "/", log)
+    if not lines:
+        return
+    # in its folder, because of the data file's name
+    done = run(QEMU_IO, args + [path], os.path.dirname(path), log)
+    if "open" in done.err:
+        raise Broken(f"no image was written: {done}")
 
 
 def create_options(case):
@@ -299,7 +303,8 @@ def make_dirty(rng, src, log):
              + src.path, f"discard 0 {min(src.cs, src.size)}", "write -P 77 0 512",
              f"write -P {rng.randrange(1, 255)} "
              f"{rng.randrange(0, src.size, 512)} 512", "sigraise 9"]
-    run(QEMU_IO, [a for line in lines for a in ("-c", line)], "/", log)
+    run(QEMU_IO, [a for line in lines for a in ("-c", line)], src.folder,
+        log)
 
 
 def header(path):
