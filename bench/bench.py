@@ -21,6 +21,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -472,6 +473,8 @@ def main():
     p.add_argument("--json", help="write all numbers here")
     p.add_argument("--markdown", help="write the table here")
     bench = p.parse_args()
+    # the XFS is unmounted and outputs are removed on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if os.sep in bench.byre:
         bench.byre = os.path.abspath(bench.byre)
     Run.helper = os.path.abspath(bench.run)
