@@ -10,7 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The one user of xxhash; inlined, so no library is linked. */
+/* The one user of xxhash; inlined, so no library is linked. On x86 its AVX2
+ * form, which is three times as fast, is built too and chosen at run time. */
+#if defined(__x86_64__) && !defined(__AVX2__)
+#include <immintrin.h>
+#define XXH_DISPATCH_AVX2 1
+#define XXH_TARGET_AVX2 __attribute__((__target__("avx2")))
+#endif
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -29,6 +35,31 @@ canonical(XXH128_hash_t h)
 	return v;
 }
 
+/* The long form with AVX2; its parts are 0.8.1's. */
+#if defined(XXH_DISPATCH_AVX2) && XXH_VERSION_NUMBER == 801
+XXH_TARGET_AVX2 static XXH128_hash_t
+hash_avx2(const void *p, size_t len)
+{
+	return XXH3_hashLong_128b_internal(p, len, XXH3_kSecret,
+		sizeof(XXH3_kSecret), XXH3_accumulate_512_avx2,
+		XXH3_scrambleAcc_avx2);
+}
+
+static XXH128_hash_t
+hash_block(const void *p)
+{
+	if (__builtin_cpu_supports("avx2"))
+		return hash_avx2(p, DIGEST_BLOCK);
+	return XXH3_128bits(p, DIGEST_BLOCK);
+}
+#else
+static XXH128_hash_t
+hash_block(const void *p)
+{
+	return XXH3_128bits(p, DIGEST_BLOCK);
+}
+#endif
+
 struct digest_value
 digest_leaf(const void *block, uint64_t len)
 {
@@ -37,7 +68,7 @@ digest_leaf(const void *block, uint64_t len)
 	uint64_t n;
 
 	if (len == DIGEST_BLOCK)
-		return canonical(XXH3_128bits(block, len));
+		return canonical(hash_block(block));
 	XXH3_128bits_reset(&st);
 	XXH3_128bits_update(&st, block, len);
 	for (; len < DIGEST_BLOCK; len += n) {

@@ -245,10 +245,21 @@ def _needs(wants):
     return allowed
 
 
+# What byre refuses by name; that it does is checked where a case draws it.
+REFUSED = (
+    ((("bitmaps", "yes"),), "refused by name: bitmaps are not copied"),
+    ((("op", "resize"), ("dirty", "yes")),
+     "refused by name: a dirty image is not resized"),
+)
+
+
 def pair_reason(a, b):
     """Why features a and b (dim, value) never meet, or None."""
     if a[0] == b[0]:
         return "one dimension"
+    for refused, why in REFUSED:
+        if set(refused) <= {a, b}:
+            return why
     wants = dict([a, b])
     allowed = _needs(wants)
     if allowed is None:
