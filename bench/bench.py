@@ -9,7 +9,9 @@ end stands beside it and takes no part. Images come from bench/mkimages.
 
 "existing" writes into a file whose pages are in the cache and which already
 holds zeros where the image has them (-n --target-is-zero); "fresh" makes a new
-file. An existing target is flushed before each run, outside of the time.
+file. An existing target is flushed and read before each run, outside of the
+time: nbdcopy drops what it wrote from the cache. The first peer of a round is
+another one each time, as some leave the machine in a worse state than others.
 """
 
 import argparse
@@ -180,6 +182,8 @@ def flush(path):
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(path, os.O_RDWR)
         os.fsync(fd)
+        while os.read(fd, 1 << 20):
+            pass
         os.close(fd)
 
 
@@ -190,7 +194,8 @@ def run_row(bench, row, rounds):
     dst = os.path.join(work, "out.img")
     wanted = None
     for number in range(rounds + 1):
-        for peer in row.peers:
+        first = number % len(row.peers)
+        for peer in row.peers[first:] + row.peers[:first]:
             if peer.fault:
                 continue
             if row.mode == "fresh":

@@ -4,7 +4,7 @@
  * one's table must have exactly as many entries as the new size needs (section
  * "Bitmaps"); its new bits are the unused ones of its last cluster, zero.
  */
-#include "format/qcow2_edit.h"
+#include "format/qcow2_grow.h"
 
 #include "base/cleanup.h"
 #include "base/units.h"

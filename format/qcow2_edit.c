@@ -2,7 +2,7 @@
 /*
  * The session of a change in place: what may be changed at all, the header's
  * fields, the L1 and L2 tables and the order of their writing. What to change
- * is the business of qcow2_grow.c and qcow2_shrink.c.
+ * is the callers' business.
  */
 #include "format/qcow2_edit.h"
 
@@ -35,31 +35,7 @@ check_changeable(const struct qcow2_header *h, struct err *e)
 			h->incompatible & ~(uint64_t)QCOW2_INCOMPAT_KNOWN);
 	if (h->crypt_method != 0)
 		return err_set(e, ERR_UNSUPPORTED,
-			"resize of an encrypted image is not supported");
-	/* Version 2 need not say how large a snapshot's disk was. */
-	if (h->n_snapshots > 0 && h->version < 3)
-		return err_set(e, ERR_UNSUPPORTED,
-			"Can't resize a v2 image which has snapshots");
-	return 0;
-}
-
-/* QEMU resizes bitmaps in memory and stores them anew; here they stay as they
- * are or the resize is refused. */
-static int
-check_bitmaps(const struct qcow2_edit *d, struct err *e)
-{
-	bool fit = false;
-
-	/* Without the bit the bitmaps are stale, and stay so. */
-	if (!d->h->has_bitmaps || !(d->h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
-		return 0;
-	if (d->rq->new_size >= d->old_size &&
-		qcow2_bitmap_fit(d->plan.file[PLAN_IMAGE], d->h,
-			d->rq->new_size, &fit, e) < 0)
-		return -1;
-	if (!fit)
-		return err_set(e, ERR_UNSUPPORTED,
-			"resize of an image with bitmaps is not supported");
+			"changing an encrypted image is not supported");
 	return 0;
 }
 
@@ -116,11 +92,10 @@ open_all(struct qcow2_edit *d, struct err *e)
 	struct file *f = d->chain->im[0]->file;
 
 	d->head_len = d->h->version < 3 ? QCOW2_V2_HEADER : QCOW2_V3_HEADER;
-	if (check_bitmaps(d, e) < 0 ||
-		file_read(f, d->head, d->head_len, 0, e) < 0)
-		return -1;
-	if (load_l1(d, e) < 0 || qcow2_refs_open(&d->refs, &d->plan, d->h,
-		d->head, d->head_len, e) < 0)
+	if (file_read(f, d->head, d->head_len, 0, e) < 0 ||
+		load_l1(d, e) < 0 ||
+		qcow2_refs_open(&d->refs, &d->plan, d->h, d->head,
+			d->head_len, e) < 0)
 		return -1;
 	if (guard_tables(d, e) < 0)
 		return -1;
@@ -129,20 +104,23 @@ open_all(struct qcow2_edit *d, struct err *e)
 
 int
 qcow2_edit_open(struct qcow2_edit *d, struct chain *c,
-	const struct qcow2_resize *rq, struct err *e)
+	const struct qcow2_edit_request *rq, struct err *e)
 {
 	struct image *im = c->im[0];
 	struct file *f = im->file;
 
 	*d = (struct qcow2_edit){
-		.chain = c, .h = &qcow2_of(im)->h, .rq = rq,
-		.old_size = im->size,
+		.chain = c, .h = &qcow2_of(im)->h,
+		.old_size = im->size, .data_file = rq->data_file,
 	};
 	if (check_changeable(d->h, e) < 0)
 		return -1;
 	if (!f->writable || f->direct)
 		return err_set(e, ERR_USAGE,
 			"the file is not open for buffered writing");
+	if (im->needs_data_file && !rq->data_file)
+		return err_set(e, ERR_USAGE,
+			"the external data file is not open for writing");
 	plan_init(&d->plan, f, rq->data_file, rq->durable);
 	d->plan.tap = rq->tap;
 	d->plan.tap_arg = rq->tap_arg;

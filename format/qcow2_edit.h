@@ -21,10 +21,20 @@ struct qcow2_drop {
 	uint64_t hoff, len;
 };
 
+struct qcow2_edit_request {
+	bool durable; /* barriers reach the disk */
+	/* the external data file, open for writing; NULL if there is none */
+	struct file *data_file;
+	/* sees every operation of the plan before it is run; may be NULL */
+	void (*tap)(void *arg, const struct plan_op *op);
+	void *tap_arg;
+};
+
 struct qcow2_edit {
 	struct chain *chain; /* [0] is the image; borrowed */
 	const struct qcow2_header *h;
-	const struct qcow2_resize *rq;
+	struct file *data_file; /* the external data file, or NULL; borrowed */
+	const struct qcow2_resize *rq; /* of a resize; else NULL */
 	struct plan plan;
 	struct qcow2_refs refs;
 	uint8_t head[QCOW2_V3_HEADER]; /* as it will be on disk */
@@ -49,11 +59,10 @@ struct qcow2_l2 {
 	uint64_t lo, hi; /* changed bytes of one that is; hi 0: none */
 };
 
-/* Refuses images that must not be changed (dirty, corrupt, encrypted, with
- * bitmaps that would change, v2 with snapshots), loads the tables, clears autoclear bits that
- * are not known. */
+/* Refuses images that must not be changed (dirty, corrupt, encrypted), loads
+ * the tables, clears autoclear bits that are not known. */
 int qcow2_edit_open(struct qcow2_edit *d, struct chain *c,
-	const struct qcow2_resize *rq, struct err *e);
+	const struct qcow2_edit_request *rq, struct err *e);
 void qcow2_edit_close(struct qcow2_edit *d);
 
 /* qcow2_bitmap_fit.c: *ret whether every bitmap could stay as it is in an

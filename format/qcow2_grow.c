@@ -156,7 +156,7 @@ static void
 set_run(struct grow *g, struct qcow2_l2 *t, uint64_t l2x, uint64_t n,
 	uint64_t hoff)
 {
-	bool data = g->mode != PREALLOC_METADATA && !g->d->rq->data_file;
+	bool data = g->mode != PREALLOC_METADATA && !g->d->data_file;
 	uint64_t flags = QCOW2_COPIED, bitmap = 0;
 
 	if (g->zero && data)
@@ -180,7 +180,7 @@ place(struct grow *g, uint64_t voff, uint64_t n, uint64_t *hoff, uint64_t *ret,
 	uint64_t end, used;
 
 	*ret = n;
-	if (d->rq->data_file) {
+	if (d->data_file) {
 		*hoff = voff;
 		return 0;
 	}
@@ -320,7 +320,7 @@ grow_data_file(struct grow *g, struct err *e)
 	struct plan *p = &g->d->plan;
 	uint64_t end = p->end[PLAN_DATA], size = g->new_size;
 
-	if (!g->d->rq->data_file)
+	if (!g->d->data_file)
 		return 0;
 	if (g->mode == PREALLOC_OFF)
 		return plan_truncate(p, PLAN_DATA, size, e);
@@ -338,7 +338,7 @@ static int
 new_area(struct grow *g, struct err *e)
 {
 	bool data = g->mode == PREALLOC_FALLOC || g->mode == PREALLOC_FULL;
-	bool inside = data && !g->d->rq->data_file;
+	bool inside = data && !g->d->data_file;
 
 	if (g->mode != PREALLOC_OFF && qcow2_head_fix(g->d, &g->head, true,
 		g->zero || inside, e) < 0)
@@ -381,7 +381,7 @@ grow_all(struct grow *g, struct err *e)
 	struct qcow2_edit *d = g->d;
 	uint64_t entries = units_div_up(g->new_size,
 		UINT64_C(1) << l1_shift(d));
-	bool plain = g->mode == PREALLOC_OFF && !g->zero && !d->rq->data_file;
+	bool plain = g->mode == PREALLOC_OFF && !g->zero && !d->data_file;
 
 	if (check_size(g, entries, e) < 0)
 		return -1;
@@ -421,7 +421,7 @@ qcow2_grow(struct qcow2_edit *d, struct err *e)
 	int r;
 
 	/* A raw data file must read as the image does: everything mapped. */
-	if (d->rq->data_file && g.mode == PREALLOC_OFF &&
+	if (d->data_file && g.mode == PREALLOC_OFF &&
 		(d->h->autoclear & QCOW2_AUTOCLEAR_RAW))
 		g.mode = PREALLOC_METADATA;
 	g.zero = d->chain->n > 1 && d->chain->im[1]->size > d->old_size;

@@ -9,6 +9,11 @@
 int qcow2_grow(struct qcow2_edit *d, struct err *e);
 int qcow2_shrink(struct qcow2_edit *d, struct err *e);
 
+/* qcow2_bitmap_fit.c: *ret whether every bitmap could stay as it is in an
+ * image of `size` bytes. */
+int qcow2_bitmap_fit(struct file *f, const struct qcow2_header *h,
+	uint64_t size, bool *ret, struct err *e);
+
 /* qcow2_head.c: the guest's last cluster when the old size ends inside it. */
 struct qcow2_head {
 	uint8_t *p;    /* a cluster: what the guest saw of it, then zeros;

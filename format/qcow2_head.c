@@ -99,7 +99,7 @@ copy(struct qcow2_edit *d, struct qcow2_head *head, struct qcow2_l2 *t,
 	uint64_t cs = qcow2_cluster_size(d->h), hoff = head->voff, len = cs;
 	enum plan_file f = PLAN_IMAGE;
 
-	if (d->rq->data_file) {
+	if (d->data_file) {
 		f = PLAN_DATA;
 		len = units_min(cs, d->rq->new_size - head->voff);
 	} else {
@@ -127,7 +127,7 @@ zero_tail(struct qcow2_edit *d, struct qcow2_head *head, uint64_t hoff,
 	uint64_t from = d->old_size - head->voff, to = cs;
 	enum plan_file f = PLAN_IMAGE;
 
-	if (d->rq->data_file) {
+	if (d->data_file) {
 		f = PLAN_DATA;
 		to = units_min(cs, d->rq->new_size - head->voff);
 	}
@@ -142,7 +142,7 @@ fix_entry(struct qcow2_edit *d, struct qcow2_head *head, struct qcow2_l2 *t,
 	uint64_t l2x = (head->voff >> d->h->cluster_bits) &
 		((UINT64_C(1) << qcow2_l2_bits(d->h)) - 1);
 	uint64_t bitmap, entry = qcow2_edit_l2_get(d, t, l2x, &bitmap);
-	bool own = (entry & QCOW2_COPIED) || d->rq->data_file;
+	bool own = (entry & QCOW2_COPIED) || d->data_file;
 	struct qcow2_entry x;
 
 	if (qcow2_entry_decode(d->h, entry, bitmap, &x, e) < 0)

@@ -23,19 +23,57 @@ check_request(const struct qcow2_resize *rq, uint64_t old_size, struct err *e)
 	return 0;
 }
 
+/* QEMU resizes bitmaps in memory and stores them anew; here they stay as they
+ * are or the resize is refused. */
+static int
+check_bitmaps(struct chain *c, const struct qcow2_resize *rq, struct err *e)
+{
+	const struct qcow2_header *h = &qcow2_of(c->im[0])->h;
+	bool fit = false;
+
+	/* Without the bit the bitmaps are stale, and stay so. */
+	if (!h->has_bitmaps || !(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+		return 0;
+	if (rq->new_size >= c->im[0]->size &&
+		qcow2_bitmap_fit(c->im[0]->file, h, rq->new_size, &fit, e) < 0)
+		return -1;
+	if (!fit)
+		return err_set(e, ERR_UNSUPPORTED,
+			"resize of an image with bitmaps is not supported");
+	return 0;
+}
+
+static int
+check_image(struct chain *c, const struct qcow2_resize *rq, struct err *e)
+{
+	const struct qcow2_header *h = &qcow2_of(c->im[0])->h;
+
+	if (h->incompatible & (QCOW2_CORRUPT | QCOW2_DIRTY))
+		return 0; /* the edit's to refuse */
+	/* Version 2 need not say how large a snapshot's disk was. */
+	if (h->n_snapshots > 0 && h->version < 3)
+		return err_set(e, ERR_UNSUPPORTED,
+			"Can't resize a v2 image which has snapshots");
+	return check_bitmaps(c, rq, e);
+}
+
 int
 qcow2_resize(struct chain *c, const struct qcow2_resize *rq, struct err *e)
 {
+	const struct qcow2_edit_request q = {
+		.durable = rq->durable,
+		.data_file = rq->data_file,
+		.tap = rq->tap,
+		.tap_arg = rq->tap_arg,
+	};
 	struct qcow2_edit d;
 	int r;
 
-	if (check_request(rq, c->im[0]->size, e) < 0)
+	if (check_request(rq, c->im[0]->size, e) < 0 ||
+		check_image(c, rq, e) < 0 ||
+		qcow2_edit_open(&d, c, &q, e) < 0)
 		return -1;
-	if (c->im[0]->needs_data_file && !rq->data_file)
-		return err_set(e, ERR_USAGE,
-			"the external data file is not open for writing");
-	if (qcow2_edit_open(&d, c, rq, e) < 0)
-		return -1;
+	d.rq = rq;
 	r = rq->new_size < d.old_size ? qcow2_shrink(&d, e)
 		: qcow2_grow(&d, e);
 	if (r == 0)

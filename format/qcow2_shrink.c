@@ -40,7 +40,7 @@ range_of(struct shrink *s, uint64_t entry, uint64_t bitmap, uint64_t *ret_hoff,
 	if (x.kind == QCOW2_E_PACKED) {
 		*ret_hoff = x.hoff;
 		*ret_len = x.hlen;
-	} else if ((entry & QCOW2_L2_OFFSET) && !s->d->rq->data_file) {
+	} else if ((entry & QCOW2_L2_OFFSET) && !s->d->data_file) {
 		*ret_hoff = entry & QCOW2_L2_OFFSET;
 		*ret_len = s->cs;
 	}
@@ -211,7 +211,7 @@ cut_file(struct shrink *s, struct err *e)
 	if ((last + 1) * s->cs < end &&
 		plan_truncate(&d->plan, PLAN_IMAGE, (last + 1) * s->cs, e) < 0)
 		return -1;
-	if (d->rq->data_file && plan_truncate(&d->plan, PLAN_DATA,
+	if (d->data_file && plan_truncate(&d->plan, PLAN_DATA,
 		d->rq->new_size, e) < 0)
 		return -1;
 	return plan_barrier(&d->plan, "done", e);

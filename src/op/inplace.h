@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An image opened to be changed in place: locks, the question of its format
+ * (a guest can make a raw disk look like a qcow2, so a guess is never written
+ * to unless the caller says so), its chain, its data file.
+ */
+#ifndef OP_INPLACE_H
+#define OP_INPLACE_H
+
+#include <stdbool.h>
+
+#include "base/watch.h"
+#include "format/chain.h"
+#include "format/gate.h"
+
+struct inplace_request {
+	int dirfd;
+	const char *path;
+	/* FORMAT_PROBE: a file that looks like anything but raw is opened as
+	 * what it looks like only if allow_probed; raw content that looks like
+	 * qcow2 is otherwise ERR_DENIED */
+	enum format format;
+	bool allow_probed;
+	bool no_backing; /* a qcow2 without the files below it */
+	/* for the backing and data files; NULL: neither is opened, and an
+	 * image that has one is refused (a backing file: unless no_backing) */
+	const struct gate *gate;
+	const struct watch *watch;
+};
+
+struct inplace {
+	enum format format; /* RAW or QCOW2 */
+	struct file *file;  /* open for writing, locked; the chain's if QCOW2 */
+	struct chain *chain; /* QCOW2; owned */
+	struct file *data;  /* the data file, open for writing; owned, or NULL */
+};
+
+/* Takes QEMU's writer locks. Nothing is changed. */
+int inplace_open(struct inplace *ret, const struct inplace_request *rq,
+	struct err *e);
+void inplace_close(struct inplace *p); /* a zeroed one is fine */
+
+#endif
