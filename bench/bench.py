@@ -10,8 +10,10 @@ end stands beside it and takes no part. Images come from bench/mkimages.
 "existing" writes into a file whose pages are in the cache and which already
 holds zeros where the image has them (-n --target-is-zero); "fresh" makes a new
 file. An existing target is flushed and read before each run, outside of the
-time: nbdcopy drops what it wrote from the cache. The first peer of a round is
-another one each time, as some leave the machine in a worse state than others.
+time: nbdcopy drops what it wrote from the cache. Before a fresh one a file of
+the source's size is written and removed: a virtual machine hands free memory
+back to its host, and whoever ran after a program that gave up much would pay
+for its return. The first peer of a round is another one each time.
 """
 
 import argparse
@@ -187,6 +189,15 @@ def flush(path):
         os.close(fd)
 
 
+def touch_memory(work, size):
+    """Pages for the cache that the host has given already."""
+    path = os.path.join(work, "touched")
+    with open(path, "wb", buffering=0) as f:
+        for _ in range(size >> 20):
+            f.write(bytes(1 << 20))
+    os.unlink(path)
+
+
 def run_row(bench, row, rounds):
     """Fills the row's peers. The first round warms up and is verified."""
     work = row.place or bench.work
@@ -201,6 +212,7 @@ def run_row(bench, row, rounds):
             if row.mode == "fresh":
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(dst)
+                touch_memory(work, bench.touch)
             elif not os.path.exists(dst):
                 shutil.copyfile(src, dst) if row.fmt == "raw" else \
                     subprocess.run([bench.qemu, "convert", "-O", "raw", src,
@@ -484,6 +496,8 @@ def main():
         bench.byre = os.path.abspath(bench.byre)
     Run.helper = os.path.abspath(bench.run)
     bench.images = os.path.abspath(bench.images)
+    bench.touch = os.stat(os.path.join(bench.images,
+                                       "fs.raw")).st_blocks * 512
     wanted = {int(n) for n in bench.rows.split(",")}
     with tempfile.TemporaryDirectory(
             prefix="byre-bench-", dir=bench.work

@@ -55,7 +55,7 @@ struct sink {
 };
 
 /* raw: guest byte = host byte. fresh: see above, else zeros are punched.
- * The file's size is set to size by finish (regular files). */
+ * A regular file that is shorter gets that size now. */
 int sink_raw_open(struct sink *s, struct file *f, uint64_t size,
 	uint64_t unit, bool fresh, struct err *e);
 /* o->cluster_size may be 0 for the default. backing_size: virtual size of the

@@ -31,19 +31,25 @@ raw_packed(struct sink *s, uint64_t voff, const void *buf, size_t len,
 	return err_set(e, ERR_USAGE, "raw images cannot be compressed");
 }
 
-/* An existing file that is longer (-n) keeps its tail. */
 static int
 raw_finish(struct sink *s, struct err *e)
 {
+	(void)s, (void)e;
+	return 0;
+}
+
+/* Before any data: XFS writes all that waits in the cache when a file with
+ * data is made longer. An existing file that is longer (-n) keeps its tail. */
+static int
+extend(struct file *f, uint64_t to, struct err *e)
+{
 	uint64_t size;
 
-	if (s->file->is_block)
+	if (f->is_block)
 		return 0;
-	if (file_size(s->file, &size, e))
+	if (file_size(f, &size, e))
 		return -1;
-	if (size >= s->size)
-		return 0;
-	return file_truncate(s->file, s->size, e);
+	return size < to ? file_truncate(f, to, e) : 0;
 }
 
 static void
@@ -65,7 +71,8 @@ int
 sink_raw_open(struct sink *s, struct file *f, uint64_t size, uint64_t unit,
 	bool fresh, struct err *e)
 {
-	(void)e;
+	if (extend(f, size, e))
+		return -1;
 	*s = (struct sink){
 		.ops = &raw_sink_ops,
 		.file = f,
