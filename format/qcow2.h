@@ -138,12 +138,18 @@ qcow2_l2_bits(const struct qcow2_header *h)
 int qcow2_header_decode(struct span head, bool info,
 	struct qcow2_header *ret, struct err *e);
 
+/* What a rewritten header keeps without knowing it: fields behind byte 112
+ * (version 3), and extensions with their headers, each padded to 8. */
+struct qcow2_kept {
+	struct span fields, extensions;
+};
+
 /* Writes header + extensions + backing name as QEMU orders them (FACTS 3)
  * into out (one cluster, zeroed by the callee). features: write the feature
- * name table. ERR_LIMIT when it does not fit. */
+ * name table. kept may be NULL. ERR_LIMIT when it does not fit. */
 int qcow2_header_encode(const struct qcow2_header *h, bool features,
-	const void *unknown, uint32_t unknown_len, uint8_t *out,
-	uint64_t out_len, struct err *e);
+	const struct qcow2_kept *kept, uint8_t *out, uint64_t out_len,
+	struct err *e);
 
 /* Where guest cluster entry says the bytes are. One L2 entry, decoded. */
 struct qcow2_entry {

@@ -153,7 +153,7 @@ qcow2_create_end(struct qcow2_place *p, bool durable, struct err *e)
 		return -1;
 	p->h.reftable_offset = p->a.table_hoff;
 	p->h.reftable_clusters = (uint32_t)units_div_up(p->a.entries * 8, cs);
-	if (qcow2_header_encode(&p->h, qcow2_options_features(&p->h), NULL, 0,
+	if (qcow2_header_encode(&p->h, qcow2_options_features(&p->h), NULL,
 		    head, cs, e) ||
 		qcow2_alloc_write(&p->a, head, cs, 0, true, e))
 		return -1;

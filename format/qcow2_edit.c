@@ -80,7 +80,8 @@ clear_unknown_autoclear(struct qcow2_edit *d, struct err *e)
 
 	if (d->h->version < 3 || (d->h->autoclear & ~known) == 0)
 		return 0;
-	store_be64(d->head + AUTOCLEAR_AT, d->h->autoclear & known);
+	d->now.autoclear &= known;
+	store_be64(d->head + AUTOCLEAR_AT, d->now.autoclear);
 	if (qcow2_edit_head(d, e) < 0)
 		return -1;
 	return plan_barrier(&d->plan, "autoclear bits before changes", e);
@@ -110,9 +111,10 @@ qcow2_edit_open(struct qcow2_edit *d, struct chain *c,
 	struct file *f = im->file;
 
 	*d = (struct qcow2_edit){
-		.chain = c, .h = &qcow2_of(im)->h,
+		.chain = c, .now = qcow2_of(im)->h,
 		.old_size = im->size, .data_file = rq->data_file,
 	};
+	d->h = &d->now;
 	if (check_changeable(d->h, e) < 0)
 		return -1;
 	if (!f->writable || f->direct)
@@ -138,6 +140,8 @@ qcow2_edit_close(struct qcow2_edit *d)
 	plan_free(&d->plan);
 	free(d->l1);
 	free(d->drop);
+	free(d->kept);
+	d->kept = NULL;
 	d->l1 = NULL;
 	d->drop = NULL;
 }

@@ -32,13 +32,18 @@ struct qcow2_edit_request {
 
 struct qcow2_edit {
 	struct chain *chain; /* [0] is the image; borrowed */
-	const struct qcow2_header *h;
+	const struct qcow2_header *h; /* now: what the disk says, or will */
+	struct qcow2_header now;
 	struct file *data_file; /* the external data file, or NULL; borrowed */
 	const struct qcow2_resize *rq; /* of a resize; else NULL */
 	struct plan plan;
 	struct qcow2_refs refs;
 	uint8_t head[QCOW2_V3_HEADER]; /* as it will be on disk */
 	size_t head_len;
+	/* of the header cluster: unknown fields, then unknown extensions;
+	 * NULL until the header is rewritten (qcow2_reheader.h) */
+	uint8_t *kept;
+	size_t kept_len[2];
 	uint64_t old_size; /* what the guest saw, bytes */
 	/* the active L1, big endian, and the entries that are to be written */
 	uint8_t *l1;

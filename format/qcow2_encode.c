@@ -130,9 +130,10 @@ fixed_fields(uint8_t *p, const struct qcow2_header *h)
 
 int
 qcow2_header_encode(const struct qcow2_header *h, bool features,
-	const void *unknown, uint32_t unknown_len, uint8_t *out,
-	uint64_t out_len, struct err *e)
+	const struct qcow2_kept *kept, uint8_t *out, uint64_t out_len,
+	struct err *e)
 {
+	static const struct qcow2_kept nothing;
 	struct out o = {.p = out, .len = out_len};
 	size_t name_len = strlen(h->backing);
 	uint8_t *p;
@@ -144,9 +145,15 @@ qcow2_header_encode(const struct qcow2_header *h, bool features,
 		return err_set(e, ERR_LIMIT, "qcow2 header does not fit into "
 			"%" PRIu64 " bytes", out_len);
 	fixed_fields(p, h);
+	if (!kept)
+		kept = &nothing;
+	if (kept->fields.len && (p = reserve(&o, kept->fields.len))) {
+		memcpy(p, kept->fields.p, kept->fields.len);
+		store_be32(out + 100, (uint32_t)o.at);
+	}
 	extensions(&o, h, features);
-	if (unknown_len && (p = reserve(&o, unknown_len)))
-		memcpy(p, unknown, unknown_len);
+	if (kept->extensions.len && (p = reserve(&o, kept->extensions.len)))
+		memcpy(p, kept->extensions.p, kept->extensions.len);
 	extension(&o, QCOW2_EXT_END, 0);
 	if (name_len) {
 		uint64_t at = o.at;

@@ -186,7 +186,7 @@ qcow2_options_check(const struct qcow2_options *o, struct err *e)
 	head = malloc(cluster_size_of(o));
 	if (!head)
 		return err_sys(e, ENOMEM, "cannot make a header");
-	r = qcow2_header_encode(&h, qcow2_options_features(&h), NULL, 0, head,
+	r = qcow2_header_encode(&h, qcow2_options_features(&h), NULL, head,
 		cluster_size_of(o), &inner);
 	free(head);
 	if (r && o->backing)

@@ -16,7 +16,7 @@ again(const struct qcow2_header *h)
 	uint8_t *out = malloc(len);
 
 	FUZZ_CHECK(out);
-	if (qcow2_header_encode(h, false, NULL, 0, out, len, &e) == 0) {
+	if (qcow2_header_encode(h, false, NULL, out, len, &e) == 0) {
 		FUZZ_CHECK(qcow2_header_decode((struct span){out, len}, true,
 			&back, &e) == 0);
 		FUZZ_CHECK(back.size == h->size &&

@@ -126,7 +126,7 @@ START_TEST(a_v2_header_byte_by_byte)
 		.backing = "/dev/null"};
 	uint8_t out[4096];
 
-	ck_assert_int_eq(qcow2_header_encode(&h, false, NULL, 0, out,
+	ck_assert_int_eq(qcow2_header_encode(&h, false, NULL, out,
 				 sizeof(out), NULL), 0);
 	ck_assert_mem_eq(out, want, sizeof(want));
 }
