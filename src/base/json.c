@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+
 #define JSON_TEXT_MAX (256 * 1024) /* bytes of a json: argument; argv's limit
 				    * for one string is 128 KiB */
 #define JSON_KEY_MAX 1024          /* bytes of a dotted key */
@@ -243,9 +245,36 @@ flatten(json_t *v, const char *key, unsigned depth, struct parse_opts *ret,
 		"an integer nor a boolean", key);
 }
 
+/* QEMU's users may put strings into single quotes too, and escape those. */
+static void
+requote(const char *text, struct buf *out)
+{
+	char quote = '\0'; /* of the string that text is in */
+
+	for (; *text; text++) {
+		if (!quote && (*text == '\'' || *text == '"')) {
+			quote = *text;
+			buf_char(out, '"');
+		} else if (quote && *text == quote) {
+			quote = '\0';
+			buf_char(out, '"');
+		} else if (quote && *text == '"') {
+			buf_str(out, "\\\"");
+		} else if (quote && *text == '\\' && text[1]) {
+			text++;
+			if (*text != '\'')
+				buf_char(out, '\\');
+			buf_char(out, *text);
+		} else {
+			buf_char(out, *text);
+		}
+	}
+}
+
 int
 json_flatten(const char *text, struct parse_opts *ret, struct err *e)
 {
+	CLEANUP(buf_free) struct buf plain = BUF_INIT;
 	json_error_t why;
 	json_t *v;
 	char q[128];
@@ -254,7 +283,10 @@ json_flatten(const char *text, struct parse_opts *ret, struct err *e)
 	if (strlen(text) > JSON_TEXT_MAX)
 		return err_set(e, ERR_LIMIT, "JSON text is longer than %d bytes",
 			JSON_TEXT_MAX);
-	v = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+	requote(text, &plain);
+	if (buf_failed(&plain))
+		return err_sys(e, ENOMEM, "cannot keep a JSON text");
+	v = json_loads(plain.p ? plain.p : "", JSON_REJECT_DUPLICATES, &why);
 	if (!v)
 		return err_set(e, ERR_USAGE, "not valid JSON: %s",
 			err_quote(q, sizeof(q), why.text,

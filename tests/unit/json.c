@@ -108,6 +108,11 @@ START_TEST(flat_keys)
 	ck_assert_str_eq(parse_opts_get(&o, "file.l.0"), "1");
 	ck_assert_str_eq(parse_opts_get(&o, "file.l.1.k"), "off");
 	parse_opts_free(&o);
+	ck_assert_int_eq(json_flatten("{'a':'\"\\'\\n', \"b\":\"'\\\"\"}",
+		&o, NULL), 0);
+	ck_assert_str_eq(parse_opts_get(&o, "a"), "\"'\n");
+	ck_assert_str_eq(parse_opts_get(&o, "b"), "'\"");
+	parse_opts_free(&o);
 }
 END_TEST
 
@@ -116,7 +121,7 @@ START_TEST(flat_refusals)
 	static const char *const bad[] = {
 		"", "[]", "1", "{\"a\":null}", "{\"a\":1.5}", "{\"a\":1",
 		"{\"a\":1}x", "{\"a\":1,\"a\":2}", "{\"a\":\"\\u0000\"}",
-		"{\"a\":\"\xff\"}", "{'a':1}",
+		"{\"a\":\"\xff\"}", "{'a\":1}", "{'a",
 		"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":"
 		"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":1"
 		"}}}}}}}}}}}}}}}}",
