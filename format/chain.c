@@ -7,6 +7,7 @@
 #include "format/chain.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,9 +51,15 @@ grow(struct chain *c, struct err *e)
 }
 
 static int
-open_data_file(struct image *im, const struct chain_request *rq,
-	struct err *e)
+open_data_file(struct image *im, const char *path,
+	const struct chain_request *rq, struct err *e)
 {
+	if (path) {
+		if (file_open(&im->data_file, AT_FDCWD, path,
+			im->file->direct ? FILE_DIRECT : FILE_READ, e))
+			return -1;
+		return lock_reader(im->data_file, rq, e);
+	}
 	if (!im->data_name)
 		return err_set(e, ERR_CORRUPT,
 			"'data-file' is required for this image");
@@ -103,7 +110,7 @@ append(struct chain *c, struct file *f, enum format format,
 		return err_file(e, im->file->name);
 	}
 	if (im->needs_data_file) {
-		if (open_data_file(im, rq, e))
+		if (open_data_file(im, c->n == 1 ? rq->data_path : NULL, rq, e))
 			return err_file(e, im->file->name);
 		c->files[c->n_files++] = im->data_file;
 	}
@@ -118,6 +125,7 @@ open_backing(struct chain *c, const struct chain_request *rq, struct err *e)
 	unsigned max = rq->gate->depth_max ? rq->gate->depth_max :
 		GATE_DEPTH_MAX;
 	enum format format = FORMAT_PROBE;
+	CLEANUP_FREE char *plain = NULL;
 	struct file *f;
 	char quoted[64];
 
@@ -134,6 +142,9 @@ open_backing(struct chain *c, const struct chain_request *rq, struct err *e)
 				"Unknown driver '%s'", err_quote(quoted,
 				sizeof(quoted), from->backing_format,
 				(unsigned)strlen(from->backing_format)));
+	} else if (rq->gate->trusted && gate_is_json(from->backing) &&
+		gate_json(from->backing, &plain, &format, e)) {
+		return -1;
 	}
 	if (gate_open(rq->gate, from, from->backing, "backing file", &f, e))
 		return -1;

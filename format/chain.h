@@ -21,6 +21,8 @@ struct chain {
 struct chain_request {
 	enum format format;    /* of the top; FORMAT_PROBE detects */
 	const char *snapshot;  /* internal snapshot (id or name) to read, or NULL */
+	const char *data_path; /* the top's data file as the caller names it,
+				* which needs no leave; or NULL */
 	bool no_backing;       /* open the top only */
 	bool force_share;      /* take no locks */
 	bool direct;           /* open backing files with O_DIRECT */

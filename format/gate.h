@@ -37,11 +37,19 @@ struct gate {
  * protocol. */
 const char *gate_path(const char *name);
 
+/* json:{...}. QEMU follows those too; only trusted gates do here, and only
+ * those that mean a plain file, relative to the working directory. */
+bool gate_is_json(const char *name);
+/* Its path (to be freed) and its format, FORMAT_PROBE when it says none. */
+int gate_json(const char *name, char **ret_path, enum format *ret_format,
+	struct err *e);
+
 /*
  * Opens what `from` names (its backing file or data file: what), or refuses:
  * ERR_DENIED "backing file 'x' is not allowed ...". A name relative to the
  * image's directory, "file:" and a path, or an absolute path; any other
- * "word:" is a protocol and refused, under trusted too (ERR_UNSUPPORTED). The
+ * "word:" is a protocol and refused, under trusted too (ERR_UNSUPPORTED), save
+ * json: there. The
  * file's name becomes the one that qemu-img would show. An allowed directory
  * is resolved once, by its real path; below it nothing may lead out. If safe
  * and not trusted, what was opened is inspected as well (deep).

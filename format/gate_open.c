@@ -247,11 +247,18 @@ gate_open(const struct gate *g, const struct image *from, const char *name,
 {
 	const char *path = gate_path(name);
 	char q[QUOTED], full[PATH_MAX];
+	CLEANUP_FREE char *plain = NULL;
 	struct err why = {0};
+	enum format format;
 	unsigned i;
 	int r;
 
 	quote(q, name);
+	if (g->trusted && gate_is_json(name)) {
+		if (gate_json(name, &plain, &format, e))
+			return err_prefix(e, "%s", what);
+		path = plain;
+	}
 	if (!g->trusted && g->n_allow == 0)
 		return err_set(e, ERR_DENIED, "%s '%s' is not allowed: no "
 			"directory is permitted for it", what, q);

@@ -139,6 +139,14 @@ parse_size(const char *s, uint64_t *ret, struct err *e)
 	return 0;
 }
 
+bool
+parse_size_deprecated(const char *s)
+{
+	s += strspn(s, " \t\n\v\f\r+");
+	return s[0] == '0' && (s[1] == 'x' || s[1] == 'X') &&
+		s[2 + strspn(s + 2, "0123456789abcdefABCDEF")] != '\0';
+}
+
 int
 parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret,
 	struct err *e)

@@ -18,6 +18,8 @@
  * deprecated). Negative or trailing text is ERR_USAGE, a value over INT64_MAX
  * is ERR_LIMIT: qemu-img has a message for each. */
 int parse_size(const char *s, uint64_t *ret, struct err *e);
+/* Whether a size that was taken is a hex number with a suffix. */
+bool parse_size_deprecated(const char *s);
 
 /* A plain decimal (or 0x) unsigned number in [min, max]. */
 int parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret,

@@ -51,6 +51,7 @@ run(const struct options_args *a, const char *size, struct err *e)
 	}
 	rq.gate = &g;
 	rq.path = s.path;
+	rq.data_path = s.data_path;
 	rq.format = s.format;
 	rq.preallocation = (enum preallocation)mode;
 	progress_start(&p, "resize", false, false, a->quiet, -1,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/units.h"
 #include "cli/policy.h"
 #include "cli/signals.h"
@@ -76,7 +77,7 @@ help(void)
 		"Disk images with qemu-img 7.2's command line, by byre.\n\n"
 		"    '-h', '--help'       display this help and exit\n"
 		"    '-V', '--version'    output version information and exit\n"
-		"    '-T', '--trace'      accepted, without effect\n\n"
+		"    '-T', '--trace'      accepted; byre has no trace events\n\n"
 		"Command syntax:\n");
 	for (i = 0; i < COUNT_OF(commands); i++)
 		if (commands[i].table)
@@ -118,20 +119,12 @@ compat_parse(const struct options_table *t, int argc, char **argv,
 	return 0;
 }
 
-int
-compat_options_help(const char *format, bool with_file)
+/* Formats that qemu-img only reads. */
+static bool
+creatable(const char *format)
 {
-	enum format f = FORMAT_RAW;
-	struct buf out = BUF_INIT;
-
-	if (format && compat_target_format(format, "", &f))
-		return 1;
-	if (with_file)
-		buf_str(&out, "Supported options:\n");
-	else
-		buf_fmt(&out, "Supported %s options:\n", probe_format_name(f));
-	imgopts_help(f, &out);
-	return compat_output(&out);
+	return strcmp(format, "bochs") != 0 && strcmp(format, "cloop") != 0 &&
+		strcmp(format, "dmg") != 0;
 }
 
 int
@@ -142,6 +135,9 @@ compat_target_format(const char *text, const char *before, enum format *ret)
 	*ret = FORMAT_RAW;
 	if (!text || name_format(text, ret, &e) == 0)
 		return 0;
+	if (e.kind == ERR_UNSUPPORTED && !creatable(text))
+		return compat_fail("%sFormat driver '%s' does not support "
+			"image creation", before, text);
 	if (e.kind == ERR_UNSUPPORTED)
 		return compat_fail("%s%s by byre", before, e.msg);
 	return compat_fail("%sUnknown file format '%s'", before, text);
@@ -182,6 +178,40 @@ run(const struct command *c, int argc, char **argv)
 	return status;
 }
 
+/* -T and --trace. There are no events here, so that every one which is named
+ * is none, as qemu-img says of those that it does not know. */
+static int
+trace(const char *list)
+{
+	struct parse_opts o = {0};
+	const char *event;
+	struct err e = {0};
+	char q[128];
+	size_t i;
+	int status = 0;
+
+	if (parse_opts_add(&o, list, "enable", &e))
+		return compat_fault("", &e, false);
+	for (i = 0; i < o.n && status == 0; i++) {
+		const char *key = o.v[i].key;
+
+		if (strcmp(key, "enable") != 0 && strcmp(key, "events") != 0 &&
+			strcmp(key, "file") != 0)
+			status = compat_fail("Invalid parameter '%s'",
+				err_quote(q, sizeof(q), key,
+					(unsigned)strlen(key)));
+	}
+	event = parse_opts_get(&o, "enable");
+	if (event && *event == '-')
+		event++;
+	if (status == 0 && event && !strchr(event, '*'))
+		compat_fail("warning: trace event '%s' does not exist",
+			err_quote(q, sizeof(q), event,
+				(unsigned)strlen(event)));
+	parse_opts_free(&o);
+	return status;
+}
+
 /* Index of the command's word in argv; 0 when *ret_status is the answer. */
 static int
 globals(int argc, char **argv, int *ret_status)
@@ -189,7 +219,7 @@ globals(int argc, char **argv, int *ret_status)
 	int i;
 
 	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
-		const char *o = argv[i];
+		const char *o = argv[i], *list;
 
 		*ret_status = 0;
 		if (strcmp(o, "-h") == 0 || strcmp(o, "--help") == 0) {
@@ -203,18 +233,23 @@ globals(int argc, char **argv, int *ret_status)
 			*ret_status = compat_output(&out);
 			return 0;
 		}
-		if (strncmp(o, "--trace=", 8) == 0 ||
-			(o[1] == 'T' && o[2] != '\0'))
-			continue;
-		if (strcmp(o, "-T") != 0 && strcmp(o, "--trace") != 0) {
+		if (strncmp(o, "--trace=", 8) == 0) {
+			list = o + 8;
+		} else if (o[1] == 'T' && o[2] != '\0') {
+			list = o + 2;
+		} else if (strcmp(o, "-T") != 0 && strcmp(o, "--trace") != 0) {
 			*ret_status = compat_try("unrecognized option '%s'", o);
 			return 0;
-		}
-		if (++i == argc) {
+		} else if (++i == argc) {
 			*ret_status = compat_try(
 				"missing argument for option '%s'", o);
 			return 0;
+		} else {
+			list = argv[i];
 		}
+		*ret_status = trace(list);
+		if (*ret_status)
+			return 0;
 	}
 	*ret_status = 0;
 	return i < argc ? i : 0;

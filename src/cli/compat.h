@@ -34,8 +34,17 @@ int compat_open_failed(const char *shown, const char *path,
 void compat_text(const struct err *e, bool creating, struct buf *out);
 /* True when e is about the file named path. */
 bool compat_is_about(const struct err *e, const char *path);
+/* A size of the command line; tells of forms that qemu-img calls old. */
+int compat_size(const char *text, uint64_t *ret, struct err *e);
+/* The same of the sizes in an option list that was parsed. */
+void compat_old_sizes(const struct imgopts *o);
 /* An error of the options: its text and qemu-img's hint. before may be "". */
 int compat_bad_options(const char *before, const struct err *e);
+
+/* compat_options.c: -o help, of convert and create (format NULL: raw) and of
+ * amend; 0 or 1. with_file: a file is named too. */
+int compat_options_help(const char *format, bool with_file);
+int compat_options_amend_help(const char *format);
 
 /* compat.c: parses; 0 to go on, else *ret_status is the exit status. Refuses
  * --object. */
@@ -43,8 +52,6 @@ int compat_parse(const struct options_table *t, int argc, char **argv,
 	struct options_args *a, int *ret_status);
 /* Writes out to stdout; 0 or 1. */
 int compat_output(struct buf *out);
-/* Prints the options of a format for -o help. */
-int compat_options_help(const char *format, bool with_file);
 /* -f or -O of an image to be made: "Unknown file format 'x'". before is put
  * in front ("NAME: " or ""). */
 int compat_target_format(const char *text, const char *before,

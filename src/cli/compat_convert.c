@@ -57,7 +57,7 @@ numbers(const struct options_args *a, struct convert_request *rq)
 	rq->sparse_size = CONVERT_SPARSE_DEFAULT;
 	rq->sparse_given = a->sparse != NULL;
 	if (a->sparse) {
-		if (parse_size(a->sparse, &rq->sparse_size, &e))
+		if (compat_size(a->sparse, &rq->sparse_size, &e))
 			return bad_size("buffer size for sparse output");
 		if (rq->sparse_size % 512 ||
 			rq->sparse_size > CONVERT_SPARSE_MAX)
@@ -67,7 +67,7 @@ numbers(const struct options_args *a, struct convert_request *rq)
 				"detection (fully allocates output).",
 				CONVERT_SPARSE_MAX);
 	}
-	if (a->rate_limit && parse_size(a->rate_limit, &rq->rate_limit, &e))
+	if (a->rate_limit && compat_size(a->rate_limit, &rq->rate_limit, &e))
 		return bad_size("rate limit");
 	if (a->workers && parse_u64(a->workers, 1, COROUTINES_MAX, &n, &e))
 		return compat_fail("Invalid number of coroutines. Allowed "
@@ -236,6 +236,9 @@ target(struct job *j, struct convert_request *rq)
 	char before[1024];
 	struct err e = {0};
 
+	if (a->target_image_opts && a->output_format)
+		return compat_fail("--image-opts and --format are mutually "
+			"exclusive");
 	if (compat_target_format(onto_device ? NULL : a->output_format, "",
 		    &format))
 		return 1;
@@ -247,11 +250,16 @@ target(struct job *j, struct convert_request *rq)
 		return a->target_image_opts
 			? compat_open_failed(j->dst, NULL, &e)
 			: compat_fault("", &e, true);
+	if (j->target.data_path)
+		return compat_fail("data-file.filename of a target is not "
+			"supported by byre");
 	if (a->target_image_opts && j->target.format != FORMAT_PROBE)
 		format = j->target.format;
 	if (imgopts_parse(&j->o, format, &a->options, a->backing,
 		    a->backing_format, &e))
 		return compat_bad_options("", &e);
+	compat_old_sizes(&j->o);
+	compat_old_sizes(&j->o); /* read twice, told twice */
 	if (j->o.qcow2.backing && j->n_src > 1)
 		return compat_fail("Having a backing file for the target makes "
 			"no sense when concatenating multiple input images");

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/parse.h"
 #include "cli/policy.h"
 #include "cli/progress.h"
 #include "cli/table.h"
@@ -36,7 +35,7 @@ size_argument(struct job *j)
 {
 	struct err e;
 
-	if (parse_size(j->a->operands.v[1], &j->size, &e) == 0) {
+	if (compat_size(j->a->operands.v[1], &j->size, &e) == 0) {
 		j->has_size = true;
 		return 0;
 	}
@@ -166,6 +165,8 @@ create(struct job *j)
 	struct progress p;
 	struct err e = {0};
 
+	/* qemu-img reads them once more, and tells once more */
+	compat_old_sizes(&j->o);
 	if (imgopts_finish(&j->o, &e)) {
 		formatting(j);
 		return compat_fault(j->before, &e, true);
@@ -200,6 +201,7 @@ run(struct job *j)
 	if (imgopts_parse(&j->o, format, &a->options, a->backing,
 		    a->backing_format, &e))
 		return compat_bad_options(j->before, &e);
+	compat_old_sizes(&j->o);
 	if (j->o.has_size && j->has_size)
 		return compat_fail("%sThe image size must be specified only "
 			"once", j->before);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/parse.h"
 #include "base/units.h"
 #include "cli/policy.h"
 #include "cli/progress.h"
@@ -26,7 +25,7 @@ size_of(const char *text, struct resize_request *rq)
 	rq->relative = 0;
 	if (*text == '+' || *text == '-')
 		rq->relative = *text++ == '+' ? 1 : -1;
-	if (parse_size(text, &rq->size, &e) == 0)
+	if (compat_size(text, &rq->size, &e) == 0)
 		return 0;
 	if (e.kind == ERR_LIMIT)
 		compat_fail("New image size must be positive");
@@ -134,6 +133,7 @@ resize(const struct options_args *a, struct resize_request *rq)
 	}
 	rq->dirfd = s.dirfd;
 	rq->path = s.path;
+	rq->data_path = s.data_path;
 	rq->format = s.format;
 	rq->allow_probed = !g.safe;
 	rq->gate = &g;

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/parse.h"
+
 static void
 line(const char *fmt, va_list ap)
 {
@@ -133,6 +135,32 @@ compat_open_failed(const char *shown, const char *path, const struct err *e)
 	compat_fail("%s", buf_failed(&out) ? "out of memory" : out.p);
 	buf_free(&out);
 	return 1;
+}
+
+static void
+old_size(const char *text)
+{
+	char q[64];
+
+	if (parse_size_deprecated(text))
+		compat_fail("warning: Using a multiplier suffix on hex numbers "
+			"is deprecated: %s", err_quote(q, sizeof(q), text,
+				(unsigned)strlen(text)));
+}
+
+int
+compat_size(const char *text, uint64_t *ret, struct err *e)
+{
+	if (parse_size(text, ret, e))
+		return -1;
+	old_size(text);
+	return 0;
+}
+
+void
+compat_old_sizes(const struct imgopts *o)
+{
+	imgopts_each_size(o, old_size);
 }
 
 int

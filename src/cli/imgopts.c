@@ -367,6 +367,19 @@ imgopts_hint(const struct err *e)
 	       "giga-, tera-, peta-\nand exabytes, respectively.\n";
 }
 
+void
+imgopts_each_size(const struct imgopts *o, void (*f)(const char *text))
+{
+	size_t i;
+
+	for (i = 0; i < o->given.n; i++) {
+		const struct row *w = row_of(o->format, o->given.v[i].key);
+
+		if (w && w->kind == VALUE_SIZE)
+			f(o->given.v[i].value);
+	}
+}
+
 /* A comma in a text is doubled, as it had to be given. */
 static void
 print_value(const struct row *w, const char *value, struct buf *out)

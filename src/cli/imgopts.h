@@ -37,6 +37,9 @@ bool imgopts_valid_list(const char *list);
 /* qemu-img's second line and third line for a bad size, or "". */
 const char *imgopts_hint(const struct err *e);
 
+/* Calls f with the text of every size that the lists give. */
+void imgopts_each_size(const struct imgopts *o, void (*f)(const char *text));
+
 /* "Formatting 'NAME', fmt=qcow2 cluster_size=65536 ...", with the newline. */
 void imgopts_formatting(const struct imgopts *o, const char *name,
 	uint64_t size, struct buf *out);

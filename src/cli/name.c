@@ -51,7 +51,7 @@ protocol_len(const char *s)
 }
 
 static int
-plain(struct name *n, const char *text, struct err *e)
+plain(char **ret, const char *text, struct err *e)
 {
 	size_t len = protocol_len(text);
 	char proto[32], q[80];
@@ -70,8 +70,9 @@ plain(struct name *n, const char *text, struct err *e)
 	if (*text == '\0')
 		return err_set(e, ERR_USAGE,
 			"The 'file' block driver requires a file name");
-	n->path = strdup(text);
-	if (!n->path)
+	free(*ret);
+	*ret = strdup(text);
+	if (!*ret)
 		return err_sys(e, ENOMEM, "cannot keep a name");
 	return 0;
 }
@@ -103,6 +104,21 @@ one_of(const char *s, const char *const *list)
 	return false;
 }
 
+/* A key of the node of the data file. */
+static int
+set_data_key(struct name *n, const char *key, const char *value,
+	struct err *e)
+{
+	char q[64];
+
+	if (strcmp(key, "filename") == 0)
+		return plain(&n->data_path, value, e);
+	if (strcmp(key, "driver") == 0)
+		return set_driver(n, value, true, e);
+	return err_set(e, ERR_UNSUPPORTED, "Block format 'file' does not "
+		"support the option '%s'", quote(q, sizeof(q), key));
+}
+
 /* One key of a node. inner: of the file below the format. What only tunes
  * QEMU is passed over; what would change the content, or is not known, is
  * refused. */
@@ -113,16 +129,18 @@ set_key(struct name *n, const char *key, const char *value, bool inner,
 	static const char *const tuning[] = {"aio", "read-only",
 		"auto-read-only", "cache.no-flush", "discard", "node-name",
 		"detect-zeroes", NULL};
+	static const char *const of_qcow2[] = {"cache-size", "l2-cache-size",
+		"l2-cache-entry-size", "refcount-cache-size",
+		"cache-clean-interval", "lazy-refcounts", "overlap-check",
+		"overlap-check.template", "pass-discard-request",
+		"pass-discard-snapshot", "pass-discard-other", NULL};
 	char q[80], qv[80];
 	bool on;
 
 	if (strcmp(key, "driver") == 0)
 		return set_driver(n, value, inner, e);
-	if (strcmp(key, "filename") == 0) {
-		free(n->path);
-		n->path = NULL;
-		return plain(n, value, e);
-	}
+	if (strcmp(key, "filename") == 0)
+		return plain(&n->path, value, e);
 	if (strcmp(key, "locking") == 0) {
 		n->no_locks = strcmp(value, "off") == 0;
 		return 0;
@@ -136,8 +154,12 @@ set_key(struct name *n, const char *key, const char *value, bool inner,
 			n->no_locks = on;
 		return 0;
 	}
-	if (one_of(key, tuning))
+	if (one_of(key, tuning) || (!inner && n->format != FORMAT_RAW &&
+		one_of(key, of_qcow2)))
 		return 0;
+	if (!inner && n->format != FORMAT_RAW &&
+		strncmp(key, "data-file.", 10) == 0)
+		return set_data_key(n, key + 10, value, e);
 	if (strncmp(key, "encrypt.", 8) == 0)
 		return err_set(e, ERR_UNSUPPORTED,
 			"encryption is not supported: '%s'",
@@ -190,7 +212,7 @@ parse(struct name *n, const char *text, bool list, struct err *e)
 			quote(q, sizeof(q), text), q);
 	}
 	if (!list && strncmp(text, "json:", 5) != 0)
-		return plain(n, text, e);
+		return plain(&n->path, text, e);
 	r = list ? parse_opts_add(&o, text, NULL, e)
 		 : json_flatten(text + 5, &o, e);
 	if (r && !list)
@@ -218,7 +240,8 @@ void
 name_free(struct name *n)
 {
 	free(n->path);
-	n->path = NULL;
+	free(n->data_path);
+	n->path = n->data_path = NULL;
 }
 
 struct source
@@ -227,6 +250,7 @@ name_source(const struct name *n, enum format a_format)
 	return (struct source){
 		.dirfd = AT_FDCWD,
 		.path = n->path,
+		.data_path = n->data_path,
 		.fd = -1,
 		.format = a_format != FORMAT_PROBE ? a_format : n->format,
 		.force_share = n->no_locks,

@@ -15,6 +15,7 @@
 struct name {
 	const char *shown;  /* as given; the caller's */
 	char *path;         /* the host file; owned */
+	char *data_path;    /* data-file.filename, or NULL; owned */
 	enum format format; /* FORMAT_PROBE when the name does not say */
 	bool no_locks;      /* locking=off */
 	bool direct;        /* cache.direct=on */

@@ -87,6 +87,8 @@ step(struct info_result *r, const struct gate *g, bool share,
 
 	if ((*im)->backing_format) {
 		format = probe_format_from_name((*im)->backing_format);
+		if (strcmp((*im)->backing_format, "file") == 0)
+			format = FORMAT_RAW;
 		if (format == FORMAT_PROBE)
 			return err_set(e, ERR_UNSUPPORTED, "Unknown driver '%s'",
 				err_quote(q, sizeof(q), (*im)->backing_format,

@@ -61,6 +61,7 @@ open_chain(struct inplace *p, const struct inplace_request *rq, struct err *e)
 		.format = FORMAT_QCOW2,
 		.gate = rq->gate ? rq->gate : &nothing,
 		.no_backing = rq->no_backing,
+		.data_path = rq->data_path,
 		.watch = rq->watch,
 	};
 	struct file *f = p->file;

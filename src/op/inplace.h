@@ -22,6 +22,7 @@ struct inplace_request {
 	enum format format;
 	bool allow_probed;
 	bool no_backing; /* a qcow2 without the files below it */
+	const char *data_path; /* as chain_request's; or NULL */
 	/* for the backing and data files; NULL: neither is opened, and an
 	 * image that has one is refused (a backing file: unless no_backing) */
 	const struct gate *gate;

@@ -133,6 +133,7 @@ resize_run(const struct resize_request *rq, struct resize_result *ret,
 		.path = rq->path,
 		.format = rq->format,
 		.allow_probed = rq->allow_probed,
+		.data_path = rq->data_path,
 		.gate = rq->gate,
 		.watch = rq->watch,
 	};

@@ -10,8 +10,11 @@ source_backing_path(char **ret, const char *target, const char *name,
 	struct err *e)
 {
 	const char *path = gate_path(name);
+	enum format format;
 	char *full, q[128];
 
+	if (gate_is_json(name))
+		return gate_json(name, ret, &format, e);
 	if (!path)
 		return err_set(e, ERR_UNSUPPORTED, "Could not open '%s': only "
 			"files are opened, no other protocol", err_quote(q,
@@ -40,6 +43,7 @@ source_open(const struct source *s, const struct gate *g, bool no_backing,
 	struct chain_request rq = {
 		.format = s->format,
 		.snapshot = s->snapshot,
+		.data_path = s->data_path,
 		.no_backing = no_backing,
 		.force_share = s->force_share,
 		.direct = s->direct,

@@ -13,14 +13,17 @@ struct source {
 	const char *path;     /* or NULL when fd is used */
 	int fd;               /* an open fd of the caller's, when path is NULL */
 	enum format format;   /* FORMAT_PROBE: detect */
+	/* the data file to use instead of the one that the image names, or
+	 * NULL; relative to the working directory */
+	const char *data_path;
 	const char *snapshot; /* internal snapshot, or NULL */
 	bool force_share;     /* -U */
 	bool direct;          /* -T none, directsync */
 };
 
 /* The path by which a target's backing name, given by the caller, is opened:
- * "file:" taken off, else relative to the target. Other protocols are refused
- * (ERR_UNSUPPORTED). To be freed. */
+ * "file:" taken off, the file of a json: name, else relative to the target.
+ * Other protocols are refused (ERR_UNSUPPORTED). To be freed. */
 int source_backing_path(char **ret, const char *target, const char *name,
 	struct err *e);
 /* Opens the file alone; for those who look at it without reading guest data. */

@@ -7,6 +7,10 @@ q nosuchcommand
 q -x
 q --bad
 q -T
+q -T nosuch info plain
+q --trace -nosuch info plain
+q -Tnosuch '--trace=nosuch*' info plain
+q -T nosuch=x info plain
 again
 for o in --version -V; do
 	run "$ours" $o
@@ -57,11 +61,16 @@ q info --backing-chain --output=json i1/disk
 q info --backing-chain --output=json i1/abs
 q info --backing-chain img.raw
 f info --backing-chain orphan
+q info --backing-chain i1/json
+q info --backing-chain --output=json i1/json
 q info -f qcow2 -f raw img.qcow2
 q info -- img.qcow2
 q info file:img.qcow2
 q info "file://$dir/world/img.qcow2"
 q info 'json:{"driver":"qcow2","file":{"driver":"file","filename":"img.qcow2"}}'
+q info "json:{'driver':'qcow2','file':{'driver':'file','filename':'i1/disk'}}"
+q info --image-opts data-file.filename=ext,file.filename=dataf
+q info --image-opts driver=qcow2,l2-cache-entry-size=4096,file.filename=img.qcow2
 q info 'json:{"driver":"qcow2","file.filename":"img.qcow2"}' --output=json
 q info --image-opts driver=qcow2,file.filename=img.qcow2
 q info --image-opts file.filename=img.qcow2
@@ -177,6 +186,7 @@ q convert -O qcow2 -o preallocation=off plain new.img
 q convert -O raw -o size=8M plain new.img
 q convert -O raw -o preallocation=off plain new.img
 q convert -O qcow2 -B _base/b1 -F raw i1/disk new.img
+q convert -O raw i1/json new.img
 q convert -O qcow2 -o backing_file=_base/b1,backing_fmt=raw i1/disk new.img
 q convert --bitmaps -O qcow2 img.qcow2 new.img
 q convert --image-opts driver=qcow2,file.filename=img.qcow2 new.img
@@ -276,13 +286,15 @@ r "qemu-img: --object secret,*" convert --object secret,id=sec0,data=x \
 	-O qcow2 plain new.img
 r "qemu-img: encryption is not supported: 'encrypt.format'" \
 	convert -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s plain new.img
-again
-for o in "-O qcow2 -o help" "-O qcow2 -o ?" "-O raw -o help x y" "-o help"; do
-	run "$ours" convert $o
-	checks=$((checks + 1))
-	silent
-	grep -q '^  size=<size>            - ' out || fail "convert $o: $(cat out)"
-done
+q convert -O qcow2 -o help
+q convert -O qcow2 -o '?'
+q convert -O raw -o help x y
+q convert -o help
+q convert -O qcow2 -o cluster_size=4k,help plain new.img
+f convert -O bochs -o help
+f convert -f raw -O bochs plain new.img
+f convert -f raw -n --target-image-opts -O raw plain driver=raw,file.filename=img.raw
+q convert -f raw -S 0x1k -O qcow2 -o cluster_size=0x1k plain new.img
 
 # --- create
 q create -f raw new.img 16M
@@ -407,6 +419,9 @@ f create -f qcow2 -b missing new.img
 f create -f qcow2 -b plain new.img
 f create -f qcow2 -b img.qcow2 new.img 4M
 f create -f qcow2 -u -b plain new.img 1M
+q create -f qcow2 -b 'json:{"driver":"raw","file.filename":"plain"}' -F raw \
+	new.img
+f create -f qcow2 -b 'json:{"driver":"raw","file.filename":"plain"}' new.img
 f create -f qcow2 -u -b plain -F raw new.img
 f create -f qcow2 -b '' new.img
 f create -f qcow2 -b plain -F nosuch new.img
@@ -425,14 +440,16 @@ r "qemu-img: --object secret,*" create -f qcow2 --object secret,id=sec,file=T \
 	-o encrypt.ivgen-alg=plain64 -o encrypt.ivgen-hash-alg=sha256 new.img 1M
 r "qemu-img: new.img: encryption is not supported: 'encrypt.format'" \
 	create -f qcow2 -o encrypt.format=luks new.img 1M
-again
-for o in "-f qcow2 -o help" "-f qcow2 -o ? new.img" "-o help" \
-	"-f qcow2 -o size=1M,help new.img"; do
-	run "$ours" create $o
-	checks=$((checks + 1))
-	silent
-	grep -q '^  size=<size>            - ' out || fail "create $o: $(cat out)"
-done
+q create -f qcow2 -o help
+q create -f qcow2 -o '?' new.img
+q create -o help
+q create -o help new.img
+q create -f qcow2 -o size=1M,help new.img
+f create -f bochs -o help
+f create -f bochs new.img 1M
+q create -f raw new.img 0x10k
+q create -f raw -o size=0x10k new.img
+q create -f qcow2 -o cluster_size=0x1k new.img 0x10k
 
 # --- resize
 q resize -f qcow2 img.qcow2 4194304
@@ -443,6 +460,8 @@ q resize -f qcow2 i1/disk 4194304
 s resize -f qcow2 --shrink i1/abs 512K
 q resize -f qcow2 --shrink img.qcow2 512K
 q resize -f raw plain 4194304
+q resize -f raw plain 0x1000k
+q resize -f raw plain +0x10k
 q resize -f raw plain +1G
 q resize -f raw plain 1T
 q resize -f raw plain 2097153

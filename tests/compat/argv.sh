@@ -33,6 +33,9 @@ mkdir world world/_base world/i1 world/nowrite
 		i1/disk
 	"$qemu_img" create -q -f qcow2 -o \
 		backing_file="$PWD/_base/b1",backing_fmt=raw i1/abs 4M
+	"$qemu_img" create -q -f qcow2 -b \
+		"json:{'driver':'raw','file':{'filename':'_base/b1'}}" \
+		-F raw i1/json
 	"$qemu_img" create -q -u -f qcow2 -b missing -F raw orphan 1M
 	"$qemu_img" create -q -u -f qcow2 -b nbd:x:1 -F raw remote 1M
 	"$qemu_img" create -q -f qcow2 -o data_file=ext,data_file_raw=on dataf 1M
