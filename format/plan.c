@@ -129,6 +129,15 @@ plan_truncate(struct plan *p, enum plan_file f, uint64_t len, struct err *e)
 	return make_room(p, 0, e) < 0 ? -1 : append(p, &op, e);
 }
 
+void
+plan_touch(struct plan *p, enum plan_file f, uint64_t end)
+{
+	p->open_writes = true;
+	p->data_dirty |= f == PLAN_DATA;
+	p->end[f] = units_max(p->end[f], end);
+	p->touched[f] = units_max(p->touched[f], end);
+}
+
 int
 plan_barrier(struct plan *p, const char *why, struct err *e)
 {

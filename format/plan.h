@@ -72,6 +72,9 @@ int plan_range(struct plan *p, enum plan_kind kind, enum plan_file f,
 	uint64_t hoff, uint64_t len, struct err *e);
 int plan_truncate(struct plan *p, enum plan_file f, uint64_t len,
 	struct err *e);
+/* Bytes of f up to `end` were written past the plan: the next barrier is for
+ * them too. */
+void plan_touch(struct plan *p, enum plan_file f, uint64_t end);
 /* What comes later is written only when what came before is on disk. No two
  * in a row: with nothing in between this does nothing. */
 int plan_barrier(struct plan *p, const char *why, struct err *e);

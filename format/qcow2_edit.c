@@ -55,21 +55,52 @@ load_l1(struct qcow2_edit *d, struct err *e)
 		d->l1_hoff, NULL, e);
 }
 
+/* The table's length is not stored: at least this much. */
+#define SNAPSHOT_MIN 40
+
+static int
+guard_snapshots(struct qcow2_edit *d, struct err *e)
+{
+	struct qcow2_overlap *o = &d->refs.overlap;
+	struct info_snapshot *v = NULL;
+	uint64_t len = 0;
+	size_t n = 0;
+	int r = 0;
+
+	if (d->h->n_snapshots == 0)
+		return 0;
+	if (qcow2_snapshot_load(d->plan.file[PLAN_IMAGE], d->h, &v, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n && r == 0; i++) {
+		len += SNAPSHOT_MIN + strlen(v[i].id) + strlen(v[i].name);
+		if (v[i].l1_entries)
+			r = qcow2_overlap_add_l1(o, v[i].l1_offset,
+				(uint64_t)v[i].l1_entries * 8, e);
+	}
+	qcow2_overlap_put(o, QCOW2_META_SNAPSHOTS, d->h->snapshots_offset,
+		units_max(len, 1));
+	qcow2_snapshot_free(v, n);
+	return r;
+}
+
 static int
 guard_tables(struct qcow2_edit *d, struct err *e)
 {
-	qcow2_refs_guard(&d->refs, QCOW2_GUARD_L1, d->l1_hoff,
-		d->l1_entries * 8);
-	if (d->h->n_snapshots)
-		qcow2_refs_guard(&d->refs, QCOW2_GUARD_SNAPSHOTS,
-			d->h->snapshots_offset, 1);
+	struct qcow2_overlap *o = &d->refs.overlap;
+
+	qcow2_overlap_put(o, QCOW2_META_L1, d->l1_hoff, d->l1_entries * 8);
+	if (d->h->has_bitmaps && (d->h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+		qcow2_overlap_put(o, QCOW2_META_BITMAPS,
+			d->h->bitmap_dir_offset, d->h->bitmap_dir_size);
+	if (guard_snapshots(d, e) < 0)
+		return -1;
 	for (uint64_t i = 0; i < d->l1_entries; i++) {
 		uint64_t entry = qcow2_edit_l1_get(d, i) & QCOW2_L1_OFFSET;
 
-		if (entry && qcow2_refs_in_use(&d->refs, entry, e) < 0)
+		if (entry && qcow2_overlap_add(o, QCOW2_META_L2, entry, e) < 0)
 			return -1;
 	}
-	qcow2_refs_seal(&d->refs);
+	qcow2_overlap_seal(o);
 	return 0;
 }
 
@@ -149,6 +180,9 @@ qcow2_edit_close(struct qcow2_edit *d)
 int
 qcow2_edit_head(struct qcow2_edit *d, struct err *e)
 {
+	if (qcow2_refs_may_write(&d->refs, QCOW2_META_HEADER, 0, d->head_len,
+		    e) < 0)
+		return -1;
 	return plan_write(&d->plan, PLAN_IMAGE, 0, d->head, d->head_len, e);
 }
 
@@ -183,7 +217,7 @@ qcow2_edit_l2_at(struct qcow2_edit *d, uint64_t l1x, uint64_t *ret_hoff,
 	if (hoff != 0 && hoff >= d->plan.end[PLAN_IMAGE])
 		return err_set(e, ERR_CORRUPT, "L2 table at %" PRIu64
 			" lies beyond the end of the file", hoff);
-	if (hoff != 0 && qcow2_refs_guarded(&d->refs, hoff))
+	if (hoff != 0 && qcow2_overlap_single(&d->refs.overlap, hoff))
 		return err_set(e, ERR_CORRUPT, "L2 table at %" PRIu64
 			" overlaps other metadata", hoff);
 	*ret_hoff = hoff;
@@ -205,10 +239,14 @@ qcow2_edit_l2_open(struct qcow2_edit *d, uint64_t l1x, struct qcow2_l2 *t,
 	t->hoff = old;
 	t->fresh = !(qcow2_edit_l1_get(d, l1x) & QCOW2_COPIED) || old == 0;
 	if (t->fresh && (qcow2_refs_alloc(&d->refs, 1, &t->hoff, e) < 0 ||
+		    qcow2_overlap_add(&d->refs.overlap, QCOW2_META_L2,
+			    t->hoff, e) < 0 ||
 		    (old && qcow2_edit_drop(d, old, cs, e) < 0)))
 		return -1;
 	if (old == 0)
 		return 0;
+	if (t->fresh)
+		qcow2_overlap_remove(&d->refs.overlap, QCOW2_META_L2, old);
 	if (plan_run(&d->plan, e) < 0)
 		return -1;
 	return file_read_padded(d->plan.file[PLAN_IMAGE], t->p, cs, old, NULL,
@@ -247,22 +285,36 @@ qcow2_edit_l2_free(struct qcow2_l2 *t)
 }
 
 int
-qcow2_edit_l2_close(struct qcow2_edit *d, struct qcow2_l2 *t, struct err *e)
+qcow2_edit_l2_write(struct qcow2_edit *d, struct qcow2_l2 *t, struct err *e)
 {
 	uint64_t cs = qcow2_cluster_size(d->h);
+	uint64_t lo = t->fresh ? 0 : t->lo, hi = t->fresh ? cs : t->hi;
+
+	if (hi == 0)
+		return 0;
+	if (qcow2_refs_may_write(&d->refs, QCOW2_META_L2, t->hoff, cs, e) <
+			0 ||
+		plan_write(&d->plan, PLAN_IMAGE, t->hoff + lo, t->p + lo,
+			hi - lo, e) < 0)
+		return -1;
+	if (t->fresh)
+		qcow2_edit_l1_set(d, t->l1x, t->hoff | QCOW2_COPIED);
+	return 0;
+}
+
+int
+qcow2_edit_l2_close(struct qcow2_edit *d, struct qcow2_l2 *t, struct err *e)
+{
 	int r = 0;
 
+	if (!t->fresh && t->hi != 0)
+		r = qcow2_refs_flush(&d->refs, e);
+	if (r == 0)
+		r = qcow2_edit_l2_write(d, t, e);
 	if (t->fresh) {
-		r = plan_write(&d->plan, PLAN_IMAGE, t->hoff, t->p, cs, e);
-		qcow2_edit_l1_set(d, t->l1x, t->hoff | QCOW2_COPIED);
-		d->fresh += cs;
+		d->fresh += qcow2_cluster_size(d->h);
 		if (r == 0 && d->fresh >= FRESH_MAX)
 			r = qcow2_edit_link(d, e);
-	} else if (t->hi != 0) {
-		if (qcow2_refs_flush(&d->refs, e) < 0 ||
-			plan_write(&d->plan, PLAN_IMAGE, t->hoff + t->lo,
-				t->p + t->lo, t->hi - t->lo, e) < 0)
-			r = -1;
 	}
 	qcow2_edit_l2_free(t);
 	return r;
@@ -272,6 +324,16 @@ int
 qcow2_edit_drop(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
 	struct err *e)
 {
+	struct qcow2_drop *last = d->n_drop ? &d->drop[d->n_drop - 1] : NULL;
+	uint64_t mask = qcow2_cluster_size(d->h) - 1;
+
+	/* whole clusters in a row; packed ranges may share one, and each of
+	 * them counts */
+	if (last && last->hoff + last->len == hoff && !((hoff | len) & mask) &&
+		!((last->hoff | last->len) & mask)) {
+		last->len += len;
+		return 0;
+	}
 	if (d->n_drop == d->drop_cap) {
 		size_t cap = d->drop_cap ? d->drop_cap * 2 : 16;
 		struct qcow2_drop *v = realloc(d->drop, cap * sizeof(*v));
@@ -293,7 +355,10 @@ qcow2_edit_link(struct qcow2_edit *d, struct err *e)
 	d->fresh = 0;
 	if (d->l1_hi == 0)
 		return 0;
-	if (plan_write(&d->plan, PLAN_IMAGE, d->l1_hoff + d->l1_lo * 8,
+	if (qcow2_refs_may_write(&d->refs, QCOW2_META_L1,
+		    d->l1_hoff + d->l1_lo * 8, (d->l1_hi - d->l1_lo) * 8, e) <
+			0 ||
+		plan_write(&d->plan, PLAN_IMAGE, d->l1_hoff + d->l1_lo * 8,
 		    d->l1 + d->l1_lo * 8, (d->l1_hi - d->l1_lo) * 8, e) < 0)
 		return -1;
 	d->l1_lo = d->l1_hi = 0;

@@ -70,11 +70,6 @@ int qcow2_edit_open(struct qcow2_edit *d, struct chain *c,
 	const struct qcow2_edit_request *rq, struct err *e);
 void qcow2_edit_close(struct qcow2_edit *d);
 
-/* qcow2_bitmap_fit.c: *ret whether every bitmap could stay as it is in an
- * image of `size` bytes. */
-int qcow2_bitmap_fit(struct file *f, const struct qcow2_header *h,
-	uint64_t size, bool *ret, struct err *e);
-
 /* Writes the header's fixed fields; the caller changed d->head. */
 int qcow2_edit_head(struct qcow2_edit *d, struct err *e);
 
@@ -96,6 +91,10 @@ void qcow2_edit_l2_set(const struct qcow2_edit *d, struct qcow2_l2 *t,
 	uint64_t l2x, uint64_t entry, uint64_t bitmap);
 /* Plans what changed (for a table in use: after a flush) and frees. */
 int qcow2_edit_l2_close(struct qcow2_edit *d, struct qcow2_l2 *t,
+	struct err *e);
+/* Plans what changed, and no more: the flush, and the link of a fresh table,
+ * are the caller's. It stays open. */
+int qcow2_edit_l2_write(struct qcow2_edit *d, struct qcow2_l2 *t,
 	struct err *e);
 void qcow2_edit_l2_free(struct qcow2_l2 *t);
 

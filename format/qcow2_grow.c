@@ -74,7 +74,7 @@ grow_l1(struct grow *g, uint64_t entries, bool size, struct err *e)
 		plan_barrier(&d->plan, "L1 switched before the old is freed",
 			e) < 0)
 		return -1;
-	qcow2_refs_guard(&d->refs, QCOW2_GUARD_L1, hoff, entries * 8);
+	qcow2_overlap_put(&d->refs.overlap, QCOW2_META_L1, hoff, entries * 8);
 	return old_entries == 0 ? 0
 		: qcow2_refs_drop(&d->refs, old_hoff, old_entries * 8, e);
 }

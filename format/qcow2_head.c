@@ -9,60 +9,10 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
-#include "format/codec.h"
+#include "format/chain_read.h"
 #include "format/qcow2_grow.h"
 
 #define ALL_ALLOCATED UINT64_C(0xffffffff)
-#define EXTENTS 16
-
-static int
-unpack(struct file *f, const struct extent *x, uint8_t *out, struct err *e)
-{
-	CLEANUP_FREE uint8_t *in = malloc(x->hlen);
-	CLEANUP_FREE uint8_t *whole = malloc(x->plen);
-	CLEANUP(codec_close) struct codec c = {0};
-
-	if (!in || !whole)
-		return err_set(e, ERR_NOMEM, "out of memory");
-	if (file_read_padded(f, in, x->hlen, x->hoff, NULL, e) < 0 ||
-		codec_open(&c, x->codec, NULL, e) < 0 ||
-		codec_unpack(&c, in, x->hlen, whole, x->plen, e) < 0)
-		return -1;
-	memcpy(out, whole + x->poff, x->len);
-	return 0;
-}
-
-static int
-read_guest(struct chain *c, uint64_t voff, uint64_t len, uint8_t *out,
-	struct err *e)
-{
-	struct extent x[EXTENTS];
-	size_t n;
-
-	while (len > 0) {
-		if (chain_describe(c, UINT32_MAX, voff, len, x, EXTENTS, &n,
-			    e) < 0)
-			return -1;
-		for (size_t i = 0; i < n; i++) {
-			struct file *f = c->files[x[i].file];
-			int r = 0;
-
-			if (x[i].kind == EXTENT_DATA)
-				r = file_read_padded(f, out, x[i].len,
-					x[i].hoff, NULL, e);
-			else if (x[i].kind == EXTENT_PACKED)
-				r = unpack(f, &x[i], out, e);
-			else
-				memset(out, 0, x[i].len);
-			if (r < 0)
-				return -1;
-			out += x[i].len;
-			voff += x[i].len;
-			len -= x[i].len;
-		}
-	}
-	return 0;
-}
 
 int
 qcow2_head_load(struct qcow2_edit *d, struct qcow2_head *ret, struct err *e)
@@ -77,7 +27,7 @@ qcow2_head_load(struct qcow2_edit *d, struct qcow2_head *ret, struct err *e)
 	p = calloc(1, cs);
 	if (!p)
 		return err_set(e, ERR_NOMEM, "out of memory");
-	if (read_guest(d->chain, voff, d->old_size - voff, p, e) < 0)
+	if (chain_read_guest(d->chain, voff, d->old_size - voff, p, e) < 0)
 		return -1;
 	ret->p = TAKE_PTR(p);
 	return 0;

@@ -18,6 +18,7 @@
 #include "format/qcow2_refs_int.h"
 
 #define CLUSTER_OFFSET_MAX ((UINT64_C(1) << 56) - 1)
+#define INCOMPATIBLE_AT 72 /* in the header */
 #define BLOCK_OFFSET(entry) ((entry) & QCOW2_REFTABLE_OFFSET)
 
 static uint64_t
@@ -69,13 +70,15 @@ qcow2_refs_open(struct qcow2_refs *r, struct plan *p,
 		qcow2_refs_close(r);
 		return -1;
 	}
-	qcow2_refs_guard(r, QCOW2_GUARD_HEADER, 0, cluster_size(r));
-	qcow2_refs_guard(r, QCOW2_GUARD_REFTABLE, r->table_hoff,
+	r->overlap.cluster_bits = r->cluster_bits;
+	qcow2_overlap_put(&r->overlap, QCOW2_META_HEADER, 0, cluster_size(r));
+	qcow2_overlap_put(&r->overlap, QCOW2_META_REFTABLE, r->table_hoff,
 		r->n_table * 8);
 	for (uint64_t i = 0; i < r->n_table; i++) {
 		if (r->table[i] == 0)
 			continue;
-		if (qcow2_refs_in_use(r, BLOCK_OFFSET(r->table[i]), e) < 0) {
+		if (qcow2_overlap_add(&r->overlap, QCOW2_META_REFBLOCK,
+			    BLOCK_OFFSET(r->table[i]), e) < 0) {
 			qcow2_refs_close(r);
 			return -1;
 		}
@@ -90,80 +93,52 @@ qcow2_refs_close(struct qcow2_refs *r)
 		free(r->cache[i].p);
 	free(r->cache);
 	free(r->table);
-	free(r->in_use);
+	qcow2_overlap_free(&r->overlap);
 	*r = (struct qcow2_refs){0};
 }
 
-void
-qcow2_refs_guard(struct qcow2_refs *r, enum qcow2_refs_guard slot,
-	uint64_t hoff, uint64_t len)
+/* A cluster that holds metadata and yet has the count 0: to use it would
+ * destroy the image. */
+static int
+check_free(struct qcow2_refs *r, uint64_t first, uint64_t n, struct err *e)
 {
-	r->guard[slot].first = hoff >> r->cluster_bits;
-	r->guard[slot].end = r->guard[slot].first +
-		units_div_up(len, cluster_size(r));
+	enum qcow2_meta hit = qcow2_overlap_find(&r->overlap, QCOW2_META_NONE,
+		first << r->cluster_bits, n << r->cluster_bits);
+
+	if (hit == QCOW2_META_NONE)
+		return 0;
+	return err_set(e, ERR_CORRUPT, "metadata near cluster %" PRIu64
+		" has refcount 0 (%s)", first, qcow2_overlap_name(hit));
+}
+
+/* The bit is on the disk before anybody hears of it. Version 2 has none. */
+static int
+mark_corrupt(struct qcow2_refs *r, struct err *e)
+{
+	if (r->head_len < QCOW2_V3_HEADER)
+		return 0;
+	store_be64(r->head + INCOMPATIBLE_AT,
+		load_be64(r->head + INCOMPATIBLE_AT) | QCOW2_CORRUPT);
+	if (file_write(r->file, r->head + INCOMPATIBLE_AT, 8, INCOMPATIBLE_AT,
+		    e) < 0)
+		return -1;
+	return r->plan->durable ? file_sync(r->file, e) : 0;
 }
 
 int
-qcow2_refs_in_use(struct qcow2_refs *r, uint64_t hoff, struct err *e)
+qcow2_refs_may_write(struct qcow2_refs *r, enum qcow2_meta own, uint64_t hoff,
+	uint64_t len, struct err *e)
 {
-	if (r->n_in_use == r->in_use_cap) {
-		size_t cap = r->in_use_cap ? r->in_use_cap * 2 : 64;
-		uint64_t *v = realloc(r->in_use, cap * sizeof(*v));
+	enum qcow2_meta hit = qcow2_overlap_find(&r->overlap, own, hoff, len);
 
-		if (!v)
-			return err_set(e, ERR_NOMEM, "out of memory");
-		r->in_use = v;
-		r->in_use_cap = cap;
-	}
-	r->in_use[r->n_in_use++] = hoff >> r->cluster_bits;
-	return 0;
-}
-
-static int
-by_number(const void *a, const void *b)
-{
-	uint64_t x, y;
-
-	memcpy(&x, a, sizeof(x));
-	memcpy(&y, b, sizeof(y));
-	return x < y ? -1 : x > y;
-}
-
-void
-qcow2_refs_seal(struct qcow2_refs *r)
-{
-	if (r->n_in_use)
-		qsort(r->in_use, r->n_in_use, sizeof(*r->in_use), by_number);
-}
-
-/* A cluster that holds metadata and yet has the count 0: to use it would
- * destroy the image, as QEMU's overlap checks would find too. */
-static int
-check_guards(struct qcow2_refs *r, uint64_t first, uint64_t n, struct err *e)
-{
-	size_t lo = 0, hi = r->n_in_use;
-
-	if (n == 0)
+	if (hit == QCOW2_META_NONE)
 		return 0;
-	for (unsigned i = 0; i < QCOW2_GUARDS; i++) {
-		if (first < r->guard[i].end && first + n > r->guard[i].first)
-			return err_set(e, ERR_CORRUPT,
-				"metadata near cluster %" PRIu64
-				" has refcount 0", first);
-	}
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (r->in_use[mid] < first)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo < r->n_in_use && r->in_use[lo] < first + n)
-		return err_set(e, ERR_CORRUPT,
-			"table at cluster %" PRIu64 " has refcount 0",
-			r->in_use[lo]);
-	return 0;
+	if (mark_corrupt(r, e) < 0)
+		return -1;
+	return err_set(e, ERR_CORRUPT, "qcow2: Marking image as corrupt: "
+		"Preventing invalid write on metadata (overlaps with %s); "
+		"further corruption events will be suppressed",
+		qcow2_overlap_name(hit));
 }
 
 static int
@@ -171,7 +146,9 @@ write_back(struct qcow2_refs *r, struct qcow2_refs_block *b, struct err *e)
 {
 	if (b->hi == 0)
 		return 0;
-	if (plan_write(r->plan, PLAN_IMAGE, b->hoff + b->lo, b->p + b->lo,
+	if (qcow2_refs_may_write(r, QCOW2_META_REFBLOCK, b->hoff,
+		    cluster_size(r), e) < 0 ||
+		plan_write(r->plan, PLAN_IMAGE, b->hoff + b->lo, b->p + b->lo,
 		    b->hi - b->lo, e) < 0)
 		return -1;
 	b->lo = b->hi = 0;
@@ -206,18 +183,6 @@ make_slot(struct qcow2_refs *r, uint64_t hoff, struct qcow2_refs_block **ret,
 	return 0;
 }
 
-bool
-qcow2_refs_guarded(const struct qcow2_refs *r, uint64_t hoff)
-{
-	uint64_t clu = hoff >> r->cluster_bits;
-
-	for (unsigned i = 0; i < QCOW2_GUARDS; i++) {
-		if (clu >= r->guard[i].first && clu < r->guard[i].end)
-			return true;
-	}
-	return false;
-}
-
 static int
 check_block_offset(struct qcow2_refs *r, uint64_t ti, uint64_t hoff,
 	struct err *e)
@@ -232,7 +197,7 @@ check_block_offset(struct qcow2_refs *r, uint64_t ti, uint64_t hoff,
 		return err_set(e, ERR_CORRUPT, "refcount block %" PRIu64
 			" at %" PRIu64 " lies beyond the end of the file", ti,
 			hoff);
-	if (qcow2_refs_guarded(r, hoff))
+	if (qcow2_overlap_single(&r->overlap, hoff))
 		return err_set(e, ERR_CORRUPT, "refcount block %" PRIu64
 			" at %" PRIu64 " overlaps other metadata", ti, hoff);
 	return 0;
@@ -286,7 +251,7 @@ qcow2_refs_block_new(struct qcow2_refs *r, uint64_t hoff,
 	memset((*ret)->p, 0, cluster_size(r));
 	(*ret)->lo = 0;
 	(*ret)->hi = cluster_size(r);
-	return 0;
+	return qcow2_overlap_add(&r->overlap, QCOW2_META_REFBLOCK, hoff, e);
 }
 
 void
@@ -380,7 +345,7 @@ qcow2_refs_find(struct qcow2_refs *r, uint64_t n, uint64_t *ret, struct err *e)
 		run = v == 0 ? run + 1 : 0;
 	}
 	*ret = r->free_index - n;
-	return check_guards(r, *ret, n, e);
+	return check_free(r, *ret, n, e);
 }
 
 int
@@ -414,7 +379,7 @@ qcow2_refs_alloc_at(struct qcow2_refs *r, uint64_t hoff, uint64_t n,
 			if (v != 0)
 				break;
 		}
-		if (check_guards(r, first, k, e) < 0 ||
+		if (check_free(r, first, k, e) < 0 ||
 			qcow2_refs_add(r, first, k, 0, &again, e) < 0)
 			return -1;
 	} while (again);
@@ -480,6 +445,9 @@ write_table(struct qcow2_refs *r, uint64_t lo, uint64_t hi, struct err *e)
 
 	if (!out)
 		return err_set(e, ERR_NOMEM, "out of memory");
+	if (qcow2_refs_may_write(r, QCOW2_META_REFTABLE,
+		    r->table_hoff + lo * 8, (hi - lo) * 8, e) < 0)
+		return -1;
 	for (uint64_t i = lo; i < hi; i++)
 		store_be64(out + (i - lo) * 8, r->table[i]);
 	return plan_write(r->plan, PLAN_IMAGE, r->table_hoff + lo * 8, out,

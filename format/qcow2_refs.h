@@ -17,16 +17,9 @@
 
 #include "format/plan.h"
 #include "format/qcow2.h"
+#include "format/qcow2_overlap.h"
 
 #define QCOW2_REFS_CACHE (8u << 20) /* bytes of blocks, at least 4 blocks */
-
-enum qcow2_refs_guard {
-	QCOW2_GUARD_HEADER,
-	QCOW2_GUARD_REFTABLE,
-	QCOW2_GUARD_L1,
-	QCOW2_GUARD_SNAPSHOTS,
-	QCOW2_GUARDS,
-};
 
 struct qcow2_refs_block {
 	uint64_t hoff; /* 0: empty slot */
@@ -53,12 +46,9 @@ struct qcow2_refs {
 	struct qcow2_refs_block *cache;
 	unsigned n_cache;
 	uint64_t tick;
-	/* metadata that no allocation may hit, whatever the counts say */
-	struct {
-		uint64_t first, end;
-	} guard[QCOW2_GUARDS];
-	uint64_t *in_use; /* single clusters (blocks, L2 tables), sorted */
-	size_t n_in_use, in_use_cap;
+	/* metadata that no allocation may hit, whatever the counts say, and
+	 * no write of anything else */
+	struct qcow2_overlap overlap;
 	bool discard; /* dropped clusters are given back to the file system */
 };
 
@@ -68,14 +58,13 @@ int qcow2_refs_open(struct qcow2_refs *r, struct plan *p,
 	struct err *e);
 void qcow2_refs_close(struct qcow2_refs *r);
 
-/* Bytes [hoff, hoff+len) belong to the metadata named by slot. */
-void qcow2_refs_guard(struct qcow2_refs *r, enum qcow2_refs_guard slot,
-	uint64_t hoff, uint64_t len);
-/* Whether the cluster at hoff belongs to one of those. */
-bool qcow2_refs_guarded(const struct qcow2_refs *r, uint64_t hoff);
-/* One more cluster that is in use; call qcow2_refs_seal after the last. */
-int qcow2_refs_in_use(struct qcow2_refs *r, uint64_t hoff, struct err *e);
-void qcow2_refs_seal(struct qcow2_refs *r);
+/*
+ * Before anything is written to bytes [hoff, hoff+len) of the image, as part of
+ * `own`: if other metadata lies there the image is marked corrupt, at once,
+ * and that is ERR_CORRUPT with QEMU's words.
+ */
+int qcow2_refs_may_write(struct qcow2_refs *r, enum qcow2_meta own,
+	uint64_t hoff, uint64_t len, struct err *e);
 
 int qcow2_refs_get(struct qcow2_refs *r, uint64_t cluster, uint64_t *ret,
 	struct err *e);

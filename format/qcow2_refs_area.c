@@ -164,7 +164,7 @@ new_area(struct qcow2_refs *r, uint64_t start, uint64_t more, bool exact,
 		    start << r->cluster_bits, e) < 0 ||
 		qcow2_refs_flush(r, e) < 0)
 		return -1;
-	qcow2_refs_guard(r, QCOW2_GUARD_REFTABLE, r->table_hoff, n * 8);
+	qcow2_overlap_put(&r->overlap, QCOW2_META_REFTABLE, r->table_hoff, n * 8);
 	return qcow2_refs_drop(r, old_hoff, old_n * 8, e);
 }
 

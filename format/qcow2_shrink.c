@@ -63,7 +63,7 @@ check_counted(struct shrink *s, uint64_t hoff, uint64_t len, struct err *e)
 		if (v == 0)
 			return err_set(e, ERR_CORRUPT, "cluster %" PRIu64
 				" is referred to and has refcount 0", c);
-		if (v == 1 && qcow2_refs_guarded(&s->d->refs, at))
+		if (v == 1 && qcow2_overlap_single(&s->d->refs.overlap, at))
 			return err_set(e, ERR_CORRUPT, "cluster %" PRIu64
 				" is metadata and also data", c);
 	}

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/units.h"
+#include "format/qcow2_guest.h"
+#include "op/inplace.h"
 #include "op/pipeline.h"
 #include "op/target.h"
 
@@ -26,6 +28,7 @@ struct job {
 	uint64_t cow_size;
 	struct qcow2_options qcow2;
 	struct target target, data;
+	struct inplace old; /* -n into a qcow2 */
 	struct sink sink;
 };
 
@@ -112,9 +115,10 @@ check_usage(const struct convert_request *rq, struct err *e)
 	if (rq->compress && !qcow2)
 		return err_set(e, ERR_USAGE,
 			"Compression not supported for this file format");
-	if (rq->no_create && qcow2)
-		return err_set(e, ERR_UNSUPPORTED,
-			"writing into an existing qcow2 is not supported");
+	if (rq->no_create && qcow2 && (rq->compress || rq->digest))
+		return err_set(e, ERR_UNSUPPORTED, "%s an existing qcow2 is "
+			"not supported", rq->compress ? "compressing into"
+			: "a digest while writing into");
 	if (rq->target_is_zero && !rq->no_create)
 		return err_set(e, ERR_USAGE,
 			"--target-is-zero requires use of -n flag");
@@ -191,24 +195,59 @@ open_data_target(struct job *j, bool direct, bool prefer, struct err *e)
 }
 
 static int
+check_room(const struct job *j, const char *name, uint64_t room,
+	struct err *e)
+{
+	if (room >= j->size)
+		return 0;
+	err_set(e, ERR_USAGE, "output file is smaller than input file: %" PRIu64
+		" bytes, needed %" PRIu64, room, j->size);
+	return err_file(e, name);
+}
+
+/* An existing qcow2 is named by the caller, and so is what it names: its
+ * backing files are not those of a source. */
+static int
+open_old(struct job *j, struct err *e)
+{
+	const struct convert_request *rq = j->rq;
+	struct gate g = *rq->gate;
+	struct inplace_request ir = {
+		.dirfd = rq->target_dirfd,
+		.path = rq->target,
+		.format = FORMAT_QCOW2,
+		.gate = &g,
+		.watch = rq->watch,
+	};
+
+	g.safe = false;
+	if (!rq->target &&
+		file_from_fd(&ir.file, rq->target_fd, "target", e) < 0)
+		return -1;
+	if (inplace_open(&j->old, &ir, e) < 0)
+		return rq->target ? err_file(e, rq->target) : -1;
+	if (check_apart(j, j->old.file, e) ||
+		(j->old.data && check_apart(j, j->old.data, e)))
+		return -1;
+	return check_room(j, j->old.file->name, j->old.chain->size, e);
+}
+
+static int
 open_target(struct job *j, struct err *e)
 {
 	const struct convert_request *rq = j->rq;
 	bool direct = rq->cache == CACHE_NONE || rq->cache == CACHE_DIRECTSYNC;
 	bool prefer = rq->cache == CACHE_AUTO && direct_pays(j->size);
 
+	if (rq->no_create && rq->target_format == FORMAT_QCOW2)
+		return open_old(j, e);
 	if (target_open(&j->target, rq->target_dirfd, rq->target,
 		    rq->target_fd, rq->no_create, direct, prefer, e) ||
 		check_apart(j, j->target.file, e))
 		return -1;
-	if ((rq->no_create || j->target.file->is_block) &&
-		j->target.file->size < j->size) {
-		err_set(e, ERR_USAGE,
-			"output file is smaller than input file: %" PRIu64
-			" bytes, needed %" PRIu64, j->target.file->size,
-			j->size);
-		return err_file(e, j->target.file->name);
-	}
+	if ((rq->no_create || j->target.file->is_block) && check_room(j,
+		j->target.file->name, j->target.file->size, e))
+		return -1;
 	if (j->target.file->is_block && rq->target_format == FORMAT_QCOW2)
 		return err_set(e, ERR_UNSUPPORTED,
 			"qcow2 on a block device is not supported");
@@ -254,6 +293,23 @@ preallocate_raw(struct job *j, struct err *e)
 }
 
 static int
+open_old_sink(struct job *j, struct err *e)
+{
+	const struct convert_request *rq = j->rq;
+	const struct qcow2_guest_request g = {
+		.edit = {
+			.durable = rq->cache != CACHE_UNSAFE,
+			.data_file = j->old.data,
+		},
+		.keep_holes = true,
+	};
+
+	return sink_inplace_open(&j->sink, j->old.chain, &g,
+		rq->target_is_zero ? unit_of(rq->sparse_size) : 0,
+		rq->target_is_zero, e);
+}
+
+static int
 open_sink(struct job *j, struct err *e)
 {
 	const struct convert_request *rq = j->rq;
@@ -261,6 +317,10 @@ open_sink(struct job *j, struct err *e)
 	bool fresh = rq->no_create ? rq->target_is_zero
 				   : !j->target.file->is_block;
 
+	if (j->old.chain) {
+		j->target.changed = true;
+		return open_old_sink(j, e);
+	}
 	if (!rq->no_create && target_clear(&j->target, e))
 		return -1;
 	j->target.changed = j->target.publish == NULL;
@@ -282,7 +342,8 @@ run(struct job *j, struct convert_result *ret, struct err *e)
 	const struct convert_request *rq = j->rq;
 	/* only what the source leaves to a backing file of its own is taken
 	 * to be in the target's, too; other holes are zeros */
-	bool share = j->cow && j->src[0].chain->n > 1;
+	bool over = j->cow || (j->old.chain && rq->qcow2.backing);
+	bool share = over && j->src[0].chain->n > 1;
 	struct pipeline_result pr = {0};
 	struct pipeline_request p = {
 		.src = j->src,
@@ -303,18 +364,26 @@ run(struct job *j, struct convert_result *ret, struct err *e)
 		.rate_limit = rq->rate_limit,
 		.max_bytes = rq->max_size,
 		.flush_early = rq->cache == CACHE_AUTO &&
-			!j->target.file->direct,
+			j->target.file && !j->target.file->direct,
 		.engine = rq->engine,
 		.workers = rq->workers,
 		.watch = rq->watch,
 	};
 
-	if (pipeline_run(&p, &pr, e))
-		return -1;
+	do { /* one pass, but for an existing qcow2 that fills up */
+		if (p.from > 0 && sink_inplace_settle(&j->sink, e))
+			return -1;
+		if (pipeline_run(&p, &pr, e))
+			return -1;
+		ret->bytes_data += pr.bytes_data;
+		ret->bytes_zero += pr.bytes_zero;
+		ret->bytes_read += pr.bytes_read;
+		if (rq->max_size)
+			p.max_bytes = rq->max_size > ret->bytes_data
+				? rq->max_size - ret->bytes_data : 1;
+		p.from = pr.end;
+	} while (pr.end < j->size);
 	ret->virtual_size = j->size;
-	ret->bytes_data = pr.bytes_data;
-	ret->bytes_zero = pr.bytes_zero;
-	ret->bytes_read = pr.bytes_read;
 	ret->has_digest = rq->digest;
 	ret->digest = pr.digest;
 	return sink_finish(&j->sink, e);
@@ -331,14 +400,16 @@ convert_job(struct job *j, struct convert_result *ret, struct err *e)
 		return -1;
 	j->qcow2 = rq->qcow2;
 	j->qcow2.size = j->size;
-	if (rq->target_format == FORMAT_QCOW2 &&
-		qcow2_options_check(&j->qcow2, e))
-		return -1;
-	if (rq->target_format == FORMAT_QCOW2 && rq->qcow2.backing &&
-		open_cow(j, e))
+	if (rq->target_format == FORMAT_QCOW2 && !rq->no_create &&
+		(qcow2_options_check(&j->qcow2, e) ||
+			(rq->qcow2.backing && open_cow(j, e))))
 		return -1;
 	if (open_target(j, e) || open_sink(j, e) || run(j, ret, e))
 		return -1;
+	if (j->old.chain) {
+		j->target.changed = false;
+		return 0;
+	}
 	new_data = j->data.publish != NULL;
 	if (j->data.file &&
 		target_commit(&j->data, durable, &ret->sync_nsec, e))
@@ -366,6 +437,7 @@ convert_run(const struct convert_request *rq, struct convert_result *ret,
 	sink_close(&j.sink);
 	target_close(&j.data, NULL);
 	target_close(&j.target, &why);
+	inplace_close(&j.old);
 	chain_close(j.cow);
 	for (i = 0; i < j.n_src; i++)
 		chain_close(j.src[i].chain);

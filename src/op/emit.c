@@ -192,16 +192,21 @@ split(struct emit *m, struct emit_shared *s, struct codec *packer,
 	uint64_t len, struct err *e)
 {
 	const struct pipeline_request *rq = s->rq;
+	uint64_t unit = rq->sink->zero_unit ? rq->sink->zero_unit
+		: rq->sink->unit;
 	uint64_t end = voff + len;
 
 	while (voff < end) {
 		const uint8_t *p = buf + (voff - w->voff);
+		uint64_t into = voff & (unit - 1);
 		bool zero = false;
 		size_t n = end - voff;
 		int r;
 
+		if (!rq->every_byte && into)
+			n = units_min(n, unit - into);
 		if (!rq->every_byte)
-			n = zero_run(p, n, rq->sink->unit, &zero);
+			n = zero_run(p, n, unit, &zero);
 		if (!zero && rq->compress)
 			r = add_packed(m, s, packer, w, (uint8_t *)buf, voff,
 				n, e);
@@ -305,6 +310,26 @@ prepare_as_read(struct emit *m, struct emit_shared *s, const struct window *w,
 	return 0;
 }
 
+/* Pieces as they are; a run of several of a kind is one. */
+static int
+prepare_kinds(struct emit *m, const struct window *w, struct err *e)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		const struct piece *p = &w->v[i];
+		int kind = p->kind == EXTENT_ZERO ? RUN_ZERO : RUN_DATA;
+		struct emit_run *last = m->n ? &m->run[m->n - 1] : NULL;
+
+		if (p->kind == EXTENT_HOLE)
+			continue;
+		if (last && (int)last->kind == kind &&
+			last->voff + last->len == p->voff)
+			last->len += p->len;
+		else if (add_run(m, kind, p->voff, p->len, e))
+			return -1;
+	}
+	return 0;
+}
+
 int
 emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
 	const struct window *w, const uint8_t *buf, struct err *e)
@@ -316,6 +341,8 @@ emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
 		digest_window(m, w, buf);
 	if (s->rq->sink->as_read)
 		return prepare_as_read(m, s, w, (uint8_t *)buf, e);
+	if (s->rq->keep_kinds)
+		return prepare_kinds(m, w, e);
 	while (i < w->n) {
 		uint64_t a = w->v[i].voff, b = a;
 

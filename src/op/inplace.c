@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "io/lock.h"
@@ -32,21 +34,41 @@ decide_format(const struct inplace_request *rq, struct file *f,
 	return 0;
 }
 
+int
+inplace_reopen(struct file *f, struct file **ret, struct err *e)
+{
+	CLEANUP(file_close_p) struct file *w = NULL;
+	CLEANUP_FREE char *name = strdup(f->name);
+	char path[64];
+
+	if (!name)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	if (file_open(&w, AT_FDCWD, path, FILE_WRITE, e) < 0) {
+		if (e)
+			e->file[0] = '\0';
+		return err_file(e, f->name);
+	}
+	if (!file_same(f, w)) {
+		err_set(e, ERR_MISMATCH, "the file was replaced");
+		return err_file(e, f->name);
+	}
+	free(w->name);
+	w->name = TAKE_PTR(name);
+	lock_release(f);
+	*ret = TAKE_PTR(w);
+	return 0;
+}
+
 /* The data file was opened for reading, by the gate's leave; the same file is
  * wanted for writing. */
 static int
-reopen_for_writing(struct file *f, struct file **ret, struct err *e)
+open_data(struct file *f, struct file **ret, struct err *e)
 {
 	CLEANUP(file_close_p) struct file *w = NULL;
-	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
-	if (file_open(&w, AT_FDCWD, path, FILE_WRITE, e) < 0)
+	if (inplace_reopen(f, &w, e) < 0)
 		return -1;
-	if (!file_same(f, w))
-		return err_set(e, ERR_MISMATCH, "the data file was replaced");
-	/* The chain's own reader locks would stand in the way. */
-	lock_release(f);
 	if (lock_image(w, LOCK_WRITER_USE, LOCK_WRITER_KEEP, e) < 0)
 		return -1;
 	*ret = TAKE_PTR(w);
@@ -72,7 +94,7 @@ open_chain(struct inplace *p, const struct inplace_request *rq, struct err *e)
 		return -1;
 	top = p->chain->im[0];
 	p->file = top->file;
-	return top->data_file ? reopen_for_writing(top->data_file, &p->data, e)
+	return top->data_file ? open_data(top->data_file, &p->data, e)
 		: 0;
 }
 
@@ -80,11 +102,13 @@ int
 inplace_open(struct inplace *ret, const struct inplace_request *rq,
 	struct err *e)
 {
-	struct inplace p = {0};
+	struct inplace p = {.file = rq->path ? NULL : rq->file};
 	unsigned keep = rq->format == FORMAT_RAW ? LOCK_RAW_WRITER_KEEP
 		: LOCK_WRITER_KEEP;
 
-	if (file_open(&p.file, rq->dirfd, rq->path, FILE_WRITE, e) < 0 ||
+	if ((rq->path &&
+		    file_open(&p.file, rq->dirfd, rq->path, FILE_WRITE, e) <
+			    0) ||
 		lock_image(p.file, LOCK_WRITER_USE, keep, e) < 0 ||
 		decide_format(rq, p.file, &p.format, e) < 0 ||
 		(p.format == FORMAT_QCOW2 && open_chain(&p, rq, e) < 0)) {

@@ -16,6 +16,8 @@
 struct inplace_request {
 	int dirfd;
 	const char *path;
+	/* or, when path is NULL: open for writing; taken, also on failure */
+	struct file *file;
 	/* FORMAT_PROBE: a file that looks like anything but raw is opened as
 	 * what it looks like only if allow_probed; raw content that looks like
 	 * qcow2 is otherwise ERR_DENIED */
@@ -39,6 +41,9 @@ struct inplace {
 /* Takes QEMU's writer locks. Nothing is changed. */
 int inplace_open(struct inplace *ret, const struct inplace_request *rq,
 	struct err *e);
+/* The same file, open for writing, under the same name and without locks; f
+ * gives up the ones that it has, which would stand in the way. */
+int inplace_reopen(struct file *f, struct file **ret, struct err *e);
 void inplace_close(struct inplace *p); /* a zeroed one is fine */
 
 #endif

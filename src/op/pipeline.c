@@ -139,7 +139,9 @@ begin(struct worker *k, struct slot *s, struct err *e)
 	if (check_stop(p, e))
 		return -1;
 	pthread_mutex_lock(&p->scan_mutex);
-	r = scan_next(&p->scan, &s->w, e);
+	s->w.len = 0;
+	r = atomic_load(&p->rq->sink->full) ? 0
+		: scan_next(&p->scan, &s->w, e);
 	pthread_mutex_unlock(&p->scan_mutex);
 	if (r)
 		return -1;
@@ -387,7 +389,8 @@ worker_main(void *arg, unsigned i, struct err *e)
 static uint64_t
 window_size(const struct pipeline_request *rq)
 {
-	uint64_t w = units_max(PIPELINE_WINDOW, rq->sink->unit);
+	uint64_t w = units_max(PIPELINE_WINDOW,
+		units_max(rq->sink->unit, rq->sink->zero_unit));
 	unsigned i, k;
 
 	if (rq->sink->as_read)
@@ -434,7 +437,10 @@ set_up(struct pipeline *p, const struct pipeline_request *rq)
 	p->scan.base = rq->base;
 	p->scan.cow = rq->cow;
 	p->scan.unit = rq->sink->unit;
+	p->scan.cursor = rq->from;
+	p->done = rq->from;
 	p->scan.size = rq->size;
+	p->scan.zero_max = rq->sink->zero_max;
 	p->scan.window = window_size(rq);
 	p->scan.cut_holes = rq->every_byte;
 	p->scan.as_read = rq->sink->as_read;
@@ -469,7 +475,7 @@ pipeline_run(const struct pipeline_request *rq, struct pipeline_result *ret,
 	if (!p)
 		return err_set(e, ERR_NOMEM, "no memory for the pipeline");
 	set_up(p, rq);
-	windows = units_div_up(rq->size, p->scan.window);
+	windows = units_div_up(rq->size - rq->from, p->scan.window);
 	n = rq->workers ? rq->workers : pool_cpus();
 	n = (unsigned)units_max(1, units_min(units_min(n, POOL_WORKERS_MAX),
 		windows));
@@ -478,7 +484,8 @@ pipeline_run(const struct pipeline_request *rq, struct pipeline_result *ret,
 		*e = p->why;
 	if (r == 0) {
 		ret->bytes_data = emit_bytes(&p->shared);
-		ret->bytes_zero = rq->size - ret->bytes_data;
+		ret->end = p->scan.cursor;
+		ret->bytes_zero = ret->end - rq->from - ret->bytes_data;
 		ret->bytes_read = emit_bytes_read(&p->shared);
 		digest_feed_end(&p->digest);
 		if (rq->digest)

@@ -24,10 +24,14 @@ struct pipeline_request {
 	unsigned n_src;
 	uint32_t base;          /* see struct scan */
 	struct chain *cow;      /* see struct scan */
+	uint64_t from;          /* guest byte to begin at */
 	uint64_t size;          /* guest bytes of the target */
 	struct sink *sink;
 	bool every_byte;        /* -S 0: zeros and holes are data */
 	uint64_t find_unit;     /* zeros, when sink->as_read: -S's unit */
+	/* data is written as it is and only what the source calls zeros is
+	 * zeros; no bytes are looked at */
+	bool keep_kinds;
 	bool compress;          /* pack each cluster (sink->packs) */
 	enum codec_kind codec;
 	struct codec_params codec_params;
@@ -48,6 +52,8 @@ struct pipeline_result {
 	uint64_t bytes_data; /* guest bytes placed as data (packed or not) */
 	uint64_t bytes_zero;
 	uint64_t bytes_read; /* host bytes */
+	uint64_t end; /* guest byte behind the last window: size, or where
+		       * the sink was full */
 	struct digest_value digest;
 };
 

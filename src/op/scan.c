@@ -260,6 +260,8 @@ take_hole(struct scan *s, struct window *w)
 		return false;
 	if (s->cursor % s->window != 0)
 		return false;
+	if (s->zero_max && x->kind == EXTENT_ZERO)
+		end = units_min(end, s->cursor + s->zero_max);
 	if (end < s->size)
 		end = units_align_down(end, s->window);
 	if (end <= s->cursor)

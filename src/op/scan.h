@@ -59,6 +59,7 @@ struct scan {
 	uint64_t size;      /* guest bytes in all */
 	uint64_t window;    /* bytes, a power of two */
 	bool cut_holes;     /* holes come in plain windows too */
+	uint64_t zero_max;  /* longest window of zeros; 0: any */
 	/* windows begin and end where qemu-img convert's reads do, not on
 	 * multiples of the window (see scan_next) */
 	bool as_read;

@@ -7,10 +7,12 @@
 #ifndef OP_SINK_H
 #define OP_SINK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "format/chain.h"
 #include "format/qcow2_write.h"
 #include "io/file.h"
 
@@ -49,6 +51,12 @@ struct sink {
 	 * convert, piece by piece (see scan's as_read); zeros are found in
 	 * find_unit then, and unit is 512 */
 	bool as_read;
+	/* zeros are found in this, if it is not unit: a power of two, aligned
+	 * to guest bytes */
+	uint64_t zero_unit;
+	uint64_t zero_max; /* most bytes of one zero call; 0: any */
+	/* no more windows, please: the pipeline ends early */
+	atomic_bool full;
 	uint64_t size; /* guest bytes */
 	uint64_t zero_end; /* explicit zeros are needed below this only */
 	void *priv;
@@ -63,6 +71,16 @@ int sink_raw_open(struct sink *s, struct file *f, uint64_t size,
 int sink_qcow2_open(struct sink *s, struct file *f, struct file *data,
 	const struct qcow2_options *o, uint64_t backing_size, bool packs,
 	bool durable, struct err *e);
+/*
+ * Into an existing qcow2 (the chain's top). It fills up: the caller runs the
+ * pipeline from where it ended, with sink_inplace_settle in between. unit:
+ * zeros are found in this, 0 for what costs nothing. fresh: zeros are there.
+ */
+struct qcow2_guest_request;
+int sink_inplace_open(struct sink *s, struct chain *c,
+	const struct qcow2_guest_request *rq, uint64_t unit, bool fresh,
+	struct err *e);
+int sink_inplace_settle(struct sink *s, struct err *e);
 /* Places nothing. */
 int sink_null_open(struct sink *s, uint64_t size, struct err *e);
 

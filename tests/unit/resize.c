@@ -208,7 +208,7 @@ static const struct refused {
 	{2 * CLUSTER, 8, 0, {.format = FORMAT_QCOW2, .size = 2 * TABLE},
 		ERR_CORRUPT, "metadata near cluster 0 has refcount 0"},
 	{2 * CLUSTER + 8, 2, 0, {.format = FORMAT_QCOW2, .size = 2 * TABLE},
-		ERR_CORRUPT, "table at cluster 4 has refcount 0"},
+		ERR_CORRUPT, "metadata near cluster 4 has refcount 0"},
 	{2 * CLUSTER + 12, 2, 0, {.format = FORMAT_QCOW2, .shrink = true,
 		.size = TABLE - CLUSTER}, ERR_CORRUPT,
 		"cluster 6 is referred to and has refcount 0"},

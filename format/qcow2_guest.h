@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest data into an existing qcow2, in place. Clusters that are the image's
+ * alone are overwritten; for all others (holes, shared, packed, zero) there
+ * are new ones, filled up with what the guest saw around the data.
+ *
+ * Work goes in segments: runs are placed, the caller writes what was placed,
+ * and qcow2_guest_settle makes it visible: data and counts, barrier,
+ * references, barrier, old counts down. Until then the guest sees the old
+ * content of all that is not overwritten in place. Memory: the L2 tables of a
+ * segment (QCOW2_GUEST_TABLES and a little) and what they give up.
+ */
+#ifndef FORMAT_QCOW2_GUEST_H
+#define FORMAT_QCOW2_GUEST_H
+
+#include "format/qcow2_edit.h"
+#include "format/qcow2_write.h"
+
+/* Bytes of L2 tables after which a segment is full. */
+#define QCOW2_GUEST_TABLES (8u << 20)
+/* Guest bytes that one zero call should not exceed: more tables than this
+ * cannot come at once. */
+#define QCOW2_GUEST_ZERO_CLUSTERS (1u << 18)
+
+struct qcow2_guest;
+
+struct qcow2_guest_request {
+	struct qcow2_edit_request edit;
+	/* zeros over what is not allocated, with no backing file below, stay
+	 * unallocated; otherwise they become zero clusters, as in QEMU */
+	bool keep_holes;
+	/* the guest reads the same bytes afterwards: bitmaps of what changed
+	 * may stay as they are */
+	bool same_content;
+};
+
+/* The chain's top is changed; its backing files are read for what surrounds
+ * the data. Refuses what qcow2_edit_open refuses, and an image with a bitmap
+ * that would have to note the change. */
+int qcow2_guest_open(struct qcow2_guest **ret, struct chain *c,
+	const struct qcow2_guest_request *rq, struct err *e);
+/* The unit in which zeros cost nothing: a cluster, or a subcluster. */
+uint64_t qcow2_guest_unit(const struct qcow2_guest *g);
+/* Calls in guest order, no byte twice in a segment, from one thread at a time;
+ * voff+len within the image. What is appended to out must be written before
+ * the next settle, and buf live until then. */
+int qcow2_guest_data(struct qcow2_guest *g, uint64_t voff, const void *buf,
+	size_t len, struct placed_list *out, struct err *e);
+/* Whole units become zeros without bytes (version 3), the rest is written. */
+int qcow2_guest_zero(struct qcow2_guest *g, uint64_t voff, uint64_t len,
+	struct placed_list *out, struct err *e);
+/* The segment is to be settled soon. */
+bool qcow2_guest_full(const struct qcow2_guest *g);
+/* All that was placed is written. Runs the plan. */
+int qcow2_guest_settle(struct qcow2_guest *g, struct err *e);
+/* After the last settle: counts and the last barrier. The chain is stale. */
+int qcow2_guest_finish(struct qcow2_guest *g, struct err *e);
+void qcow2_guest_close(struct qcow2_guest *g); /* NULL is fine */
+
+#endif
