@@ -64,9 +64,11 @@ open_data_file(struct image *im, const char *path,
 		return err_set(e, ERR_CORRUPT,
 			"'data-file' is required for this image");
 	if (gate_open(rq->gate, im, im->data_name, "data file",
-		&im->data_file, e))
-		return -1;
-	return lock_reader(im->data_file, rq, e);
+		    &im->data_file, e) == 0 &&
+		lock_reader(im->data_file, rq, e) == 0)
+		return 0;
+	/* a refusal is the image's, and says so by itself */
+	return e && e->file[0] ? err_prefix(e, "data file") : -1;
 }
 
 /* A file that is in the chain already stands on itself. */
@@ -91,7 +93,8 @@ append(struct chain *c, struct file *f, enum format format,
 	const struct chain_request *rq, struct err *e)
 {
 	const struct gate *g = rq->gate;
-	unsigned flags = g->lenient ? IMAGE_LENIENT : IMAGE_READ;
+	unsigned flags = (g->lenient ? IMAGE_LENIENT : IMAGE_READ) |
+		(rq->verbatim ? IMAGE_VERBATIM : IMAGE_READ);
 	struct image *im;
 
 	if (grow(c, e) || lock_reader(f, rq, e)) {

@@ -26,6 +26,7 @@ struct chain_request {
 	bool no_backing;       /* open the top only */
 	bool force_share;      /* take no locks */
 	bool direct;           /* open backing files with O_DIRECT */
+	bool verbatim;         /* see IMAGE_VERBATIM */
 	const struct gate *gate;
 	const struct watch *watch;
 };

@@ -25,7 +25,8 @@ enum extent_kind {
 };
 
 enum extent_flags {
-	/* a ZERO extent with a host cluster behind it (hoff is valid) */
+	/* a ZERO extent with a host cluster behind it (hoff is valid); under
+	 * IMAGE_VERBATIM a HOLE too: a subcluster of one that is in use */
 	EXTENT_MAPPED = 1 << 0,
 };
 
@@ -66,6 +67,10 @@ enum image_flags {
 	/* references past the end of the file read as zeros (with a note on
 	 * the watch) instead of ERR_CORRUPT */
 	IMAGE_LENIENT = 1 << 1,
+	/* what the tables say, for those who read no data by it: an extent may
+	 * lie past the end of the file, without error or note, and DATA is
+	 * not cut there */
+	IMAGE_VERBATIM = 1 << 2,
 };
 
 struct image_ops {

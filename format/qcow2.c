@@ -66,7 +66,7 @@ check_l1_place(struct image *im, const char *what, uint64_t hoff,
 {
 	uint64_t end;
 
-	if ((im->flags & IMAGE_LENIENT) || entries == 0)
+	if ((im->flags & (IMAGE_LENIENT | IMAGE_VERBATIM)) || entries == 0)
 		return 0;
 	if (!ck_align_up(im->file->size, im->cluster_size, &end) ||
 		hoff + entries * 8 > end)
@@ -97,7 +97,7 @@ open_data(struct image *im, struct qcow2 *q, struct err *e)
 		qcow2_bitmap_check(im->file, &q->h, e))
 		return -1;
 	return qcow2_cache_open(&q->cache, im->file, im->cluster_size,
-		(im->flags & IMAGE_LENIENT) != 0, e);
+		(im->flags & (IMAGE_LENIENT | IMAGE_VERBATIM)) != 0, e);
 }
 
 static int

@@ -242,6 +242,11 @@ struct qcow2 {
 int qcow2_map_describe(struct image *im, uint64_t voff, uint64_t len,
 	struct extent *ret, size_t cap, size_t *ret_n, struct err *e);
 
+/* True if guest clusters are mapped that the file has no blocks for (what
+ * preallocation=metadata leaves), by QEMU's rule: then a mapped cluster may be
+ * a hole of the file. Reads refcounts, bounded; false where it cannot. */
+bool qcow2_prealloc_detect(struct image *im);
+
 /* The decoded header of an open qcow2 image. */
 static inline struct qcow2 *
 qcow2_of(struct image *im)

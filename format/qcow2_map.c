@@ -63,11 +63,22 @@ add_plain(struct walk *w, enum extent_kind kind, uint64_t voff, uint64_t len)
 }
 
 static void
-add_mapped_zero(struct walk *w, uint64_t voff, uint64_t len, uint64_t hoff)
+add_mapped(struct walk *w, enum extent_kind kind, uint64_t voff, uint64_t len,
+	uint64_t hoff)
 {
 	add(w, &(struct extent){.voff = voff, .len = len, .hoff = hoff,
-		.kind = EXTENT_ZERO, .flags = EXTENT_MAPPED,
+		.kind = (uint8_t)kind, .flags = EXTENT_MAPPED,
 		.file = w->data_index});
+}
+
+static void
+add_hole(struct walk *w, bool mapped, uint64_t voff, uint64_t len,
+	uint64_t hoff)
+{
+	if (mapped && (w->im->flags & IMAGE_VERBATIM))
+		add_mapped(w, EXTENT_HOLE, voff, len, hoff);
+	else
+		add_plain(w, EXTENT_HOLE, voff, len);
 }
 
 /* What lies behind the file's end, within a cluster that begins before it. */
@@ -76,7 +87,9 @@ add_data(struct walk *w, uint64_t voff, uint64_t len, uint64_t hoff)
 {
 	uint64_t have = 0;
 
-	if (hoff < w->data_size)
+	if (w->im->flags & IMAGE_VERBATIM)
+		have = len;
+	else if (hoff < w->data_size)
 		have = units_min(len, w->data_size - hoff);
 	if (have)
 		add(w, &(struct extent){.voff = voff, .len = have,
@@ -123,11 +136,12 @@ add_sub(struct walk *w, const struct qcow2_entry *n, uint64_t start,
 		next = units_min(end, start + (i + 1) * sub);
 		if (n->zero >> i & 1) {
 			if (n->mapped)
-				add_mapped_zero(w, voff, next - voff, hoff);
+				add_mapped(w, EXTENT_ZERO, voff, next - voff,
+					hoff);
 			else
 				add_plain(w, EXTENT_ZERO, voff, next - voff);
 		} else if (!(n->alloc >> i & 1)) {
-			add_plain(w, EXTENT_HOLE, voff, next - voff);
+			add_hole(w, n->mapped, voff, next - voff, hoff);
 		} else if (gone) {
 			add_plain(w, EXTENT_ZERO, voff, next - voff);
 		} else {
@@ -141,7 +155,8 @@ static int
 add_packed(struct walk *w, const struct qcow2_entry *n, uint64_t start,
 	uint64_t voff, uint64_t end, struct err *e)
 {
-	if (n->hoff >= w->im->file->size) {
+	if (n->hoff >= w->im->file->size &&
+		!(w->im->flags & IMAGE_VERBATIM)) {
 		if (past_end(w, "a compressed cluster", n->hoff, voff,
 			w->im->file->size, e))
 			return -1;
@@ -183,7 +198,7 @@ add_entry(struct walk *w, uint64_t entry, uint64_t bitmap, uint64_t voff,
 			n.hoff, start);
 	hoff = n.hoff + (voff - start);
 	if ((n.kind == QCOW2_E_DATA || (n.kind == QCOW2_E_SUB && n.alloc)) &&
-		n.hoff >= w->data_end) {
+		n.hoff >= w->data_end && !(w->im->flags & IMAGE_VERBATIM)) {
 		if (past_end(w, "a data cluster", n.hoff, voff, w->data_size,
 			e))
 			return -1;
@@ -191,11 +206,11 @@ add_entry(struct walk *w, uint64_t entry, uint64_t bitmap, uint64_t voff,
 	}
 	switch (n.kind) {
 	case QCOW2_E_HOLE:
-		add_plain(w, EXTENT_HOLE, voff, end - voff);
+		add_hole(w, n.mapped, voff, end - voff, hoff);
 		return 0;
 	case QCOW2_E_ZERO:
 		if (n.mapped)
-			add_mapped_zero(w, voff, end - voff, hoff);
+			add_mapped(w, EXTENT_ZERO, voff, end - voff, hoff);
 		else
 			add_plain(w, EXTENT_ZERO, voff, end - voff);
 		return 0;
@@ -258,8 +273,10 @@ walk_l1_entry(struct walk *w, uint64_t l1x, uint64_t entry, uint64_t voff,
 		return err_set(e, ERR_CORRUPT, "L2 table offset 0x%" PRIx64
 			" unaligned (L1 index: 0x%" PRIx64 ")", l2_hoff, l1x);
 	if (l2_hoff >= w->table_end) {
-		if (past_end(w, "an L2 table", l2_hoff, voff,
-			w->im->file->size, e))
+		/* a table of zeros is what QEMU finds there */
+		if (!(w->im->flags & IMAGE_VERBATIM) &&
+			past_end(w, "an L2 table", l2_hoff, voff,
+				w->im->file->size, e))
 			return -1;
 		add_plain(w, EXTENT_HOLE, voff, end - voff);
 		return 0;

@@ -47,6 +47,7 @@ source_open(const struct source *s, const struct gate *g, bool no_backing,
 		.no_backing = no_backing,
 		.force_share = s->force_share,
 		.direct = s->direct,
+		.verbatim = s->verbatim,
 		.gate = g,
 		.watch = w,
 	};

@@ -19,6 +19,7 @@ struct source {
 	const char *snapshot; /* internal snapshot, or NULL */
 	bool force_share;     /* -U */
 	bool direct;          /* -T none, directsync */
+	bool verbatim;        /* see IMAGE_VERBATIM */
 };
 
 /* The path by which a target's backing name, given by the caller, is opened:
