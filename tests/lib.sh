@@ -8,7 +8,7 @@ top_srcdir=${top_srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
 byre=$top_builddir/byre
 LC_ALL=C
 export LC_ALL
-unset BYRE_CONF BYRE_LENIENT BYRE_UNTRUSTED
+unset BYRE_CONF BYRE_LENIENT BYRE_UNTRUSTED BYRE_QEMU_COMPAT
 ulimit -c 0 2>/dev/null
 
 [ -x "$byre" ] || { echo "no $byre: nothing to test"; exit 77; }

@@ -6,11 +6,14 @@
 
 #include "cli/options.h"
 
+int cmd_compare(struct options_args *a);
 int cmd_convert(struct options_args *a);
 int cmd_create(struct options_args *a);
 int cmd_digest(struct options_args *a);
 int cmd_info(struct options_args *a);
 int cmd_inspect(struct options_args *a);
+int cmd_map(struct options_args *a);
+int cmd_measure(struct options_args *a);
 int cmd_resize(struct options_args *a);
 
 #endif

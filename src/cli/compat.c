@@ -8,7 +8,9 @@
 #include "cli/compat.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/parse.h"
@@ -19,6 +21,7 @@
 
 /* The release whose behaviour this is; the number callers look at. */
 #define COMPAT_VERSION "7.2.22"
+#define COMPAT_NEWER "10.2.2" /* see compat_newer */
 
 struct command {
 	const char *name;
@@ -32,23 +35,113 @@ static const struct command commands[] = {
 	{"bitmap", NULL, NULL},
 	{"check", NULL, NULL},
 	{"commit", NULL, NULL},
-	{"compare", NULL, NULL},
+	{"compare", &table_compare, compat_compare},
 	{"convert", &table_convert, compat_convert},
 	{"create", &table_create, compat_create},
 	{"dd", NULL, NULL},
 	{"info", &table_info, compat_info},
-	{"map", NULL, NULL},
-	{"measure", NULL, NULL},
+	{"map", &table_map, compat_map},
+	{"measure", &table_measure, compat_measure},
 	{"rebase", NULL, NULL},
 	{"resize", &table_resize, compat_resize},
 	{"snapshot", NULL, NULL},
 };
 
+bool
+compat_newer(void)
+{
+	const char *v = getenv("BYRE_QEMU_COMPAT");
+
+	return v && strncmp(v, "10", 2) == 0 && (v[2] == '\0' || v[2] == '.');
+}
+
 static void
 version_line(struct buf *out)
 {
-	buf_str(out, "qemu-img version " COMPAT_VERSION " (byre "
-		PACKAGE_VERSION ")\n");
+	buf_fmt(out, "qemu-img version %s (byre " PACKAGE_VERSION ")\n",
+		compat_newer() ? COMPAT_NEWER : COMPAT_VERSION);
+}
+
+int
+compat_json(const struct options_args *a, bool *ret_json)
+{
+	*ret_json = a->output && strcmp(a->output, "json") == 0;
+	if (!a->output || *ret_json || strcmp(a->output, "human") == 0)
+		return 0;
+	return compat_fail("--output must be used with human or json as "
+		"argument.");
+}
+
+int
+compat_cache(const char *text, bool *ret_direct)
+{
+	static const char *const words[] = {"none", "off", "directsync",
+		"unsafe", "writeback", "writethrough"};
+	unsigned i;
+
+	*ret_direct = false;
+	for (i = 0; text && i < COUNT_OF(words); i++)
+		if (strcmp(words[i], text) == 0)
+			break;
+	*ret_direct = text && i < 3;
+	return i < COUNT_OF(words) ? 0 : -1;
+}
+
+int
+compat_snapshot(const char *text, char *ret, size_t cap)
+{
+	struct parse_opts o = {0};
+	struct err e = {0};
+	const char *v;
+	int status = 0;
+	size_t i;
+
+	ret[0] = '\0';
+	if (!text)
+		return 0;
+	if (strncmp(text, "snapshot.", 9) != 0) {
+		snprintf(ret, cap, "%s", text);
+		return 0;
+	}
+	if (parse_opts_add(&o, text, NULL, &e))
+		return compat_fault("", &e, false);
+	for (i = 0; i < o.n && status == 0; i++)
+		if (strcmp(o.v[i].key, "snapshot.id") != 0 &&
+			strcmp(o.v[i].key, "snapshot.name") != 0) {
+			compat_fail("Invalid parameter '%s'", o.v[i].key);
+			status = compat_fail("Failed in parsing snapshot param "
+				"'%s'", text);
+		}
+	v = parse_opts_get(&o, "snapshot.id");
+	if (!v)
+		v = parse_opts_get(&o, "snapshot.name");
+	snprintf(ret, cap, "%s", v ? v : "");
+	parse_opts_free(&o);
+	return status;
+}
+
+int
+compat_number(const char *what, const char *text, uint64_t min, uint64_t max,
+	uint64_t *ret)
+{
+	struct err e = {0};
+	uint64_t v;
+	int r;
+
+	if (!text)
+		return 0;
+	r = compat_size(text, &v, &e);
+	if (r && e.kind != ERR_LIMIT) {
+		compat_fail("Invalid %s specified. You may use k, M, G, T, P "
+			"or E suffixes for", what);
+		return compat_fail("kilobytes, megabytes, gigabytes, "
+			"terabytes, petabytes and exabytes.");
+	}
+	if (r || v < min || v > max)
+		return compat_fail("Invalid %s specified. Must be between %"
+			PRIu64 " and %" PRIu64 ".", what, min, max);
+	*ret = v;
+	return 0;
 }
 
 int
@@ -87,14 +180,45 @@ help(void)
 	return compat_output(&out);
 }
 
-int
-compat_parse(const struct options_table *t, int argc, char **argv,
+/* What getopt says by itself, of argv[0]. */
+static void
+say_getopt(const char *command, enum options_end end, const char *word)
+{
+	bool name = strncmp(word, "--", 2) == 0;
+	unsigned len = (unsigned)strcspn(word, "=");
+	char letter = word[0] == '-' ? word[1] : word[0];
+
+	if (end == OPTIONS_EXCESS)
+		fprintf(stderr, "%s: option '%.*s' doesn't allow an argument\n",
+			command, (int)len, word);
+	else if (end == OPTIONS_MISSING && name)
+		fprintf(stderr, "%s: option '%s' requires an argument\n",
+			command, word);
+	else if (end == OPTIONS_MISSING)
+		fprintf(stderr, "%s: option requires an argument -- '%c'\n",
+			command, letter);
+	else if (name)
+		fprintf(stderr, "%s: unrecognized option '%s'\n", command,
+			word);
+	else
+		fprintf(stderr, "%s: invalid option -- '%c'\n", command,
+			letter);
+}
+
+static int
+parse(const struct options_table *t, bool loose, int argc, char **argv,
 	struct options_args *a, int *ret_status)
 {
 	const char *word = "";
+	enum options_end end = options_parse(t, true, argc, argv, a, &word);
 
 	*ret_status = 1;
-	switch (options_parse(t, true, argc, argv, a, &word)) {
+	if (loose && (end == OPTIONS_MISSING || end == OPTIONS_UNKNOWN ||
+			     end == OPTIONS_EXCESS)) {
+		say_getopt(t->command, end, word);
+		end = OPTIONS_HELP;
+	}
+	switch (end) {
 	case OPTIONS_DONE:
 		break;
 	case OPTIONS_HELP:
@@ -117,6 +241,20 @@ compat_parse(const struct options_table *t, int argc, char **argv,
 		return -1;
 	}
 	return 0;
+}
+
+int
+compat_parse(const struct options_table *t, int argc, char **argv,
+	struct options_args *a, int *ret_status)
+{
+	return parse(t, false, argc, argv, a, ret_status);
+}
+
+int
+compat_parse_loose(const struct options_table *t, int argc, char **argv,
+	struct options_args *a, int *ret_status)
+{
+	return parse(t, true, argc, argv, a, ret_status);
 }
 
 /* Formats that qemu-img only reads. */

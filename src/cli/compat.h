@@ -15,9 +15,12 @@
 int compat_main(int argc, char **argv);
 
 /* The commands; argv[0] is the command's name. */
+int compat_compare(int argc, char **argv);
 int compat_convert(int argc, char **argv);
 int compat_create(int argc, char **argv);
 int compat_info(int argc, char **argv);
+int compat_map(int argc, char **argv);
+int compat_measure(int argc, char **argv);
 int compat_resize(int argc, char **argv);
 
 /* compat_say.c: every message on stderr. All but warn return 1. */
@@ -30,6 +33,11 @@ int compat_fault(const char *before, const struct err *e, bool creating);
 /* "Could not open 'SHOWN': ..." for what went wrong below path. */
 int compat_open_failed(const char *shown, const char *path,
 	const struct err *e);
+/* What QEMU says when it meets a bad table; nothing for other faults. */
+void compat_corrupt(const struct err *e);
+/* The tables of an open image are bad: "WHAT: Input/output error" behind the
+ * reason. */
+int compat_bad_table(const char *what, const struct err *e);
 /* The text alone, without prefix and newline. */
 void compat_text(const struct err *e, bool creating, struct buf *out);
 /* True when e is about the file named path. */
@@ -49,6 +57,25 @@ int compat_options_amend_help(const char *format);
 /* compat.c: parses; 0 to go on, else *ret_status is the exit status. Refuses
  * --object. */
 int compat_parse(const struct options_table *t, int argc, char **argv,
+	struct options_args *a, int *ret_status);
+/* BYRE_QEMU_COMPAT=10: outputs have the forms of qemu-img 10, where those
+ * differ. Anything else is 7.2. */
+bool compat_newer(void);
+/* --output: *ret_json; 1 when it is neither of the two. */
+int compat_json(const struct options_args *a, bool *ret_json);
+/* -l: NAME, or snapshot.id=ID,snapshot.name=NAME, into ret; "" for NULL. */
+int compat_snapshot(const char *text, char *ret, size_t cap);
+/* e says that there is no such snapshot: said in qemu-img's words. */
+bool compat_snapshot_failed(const struct err *e);
+/* A cache mode's name, of a file that is read; text may be NULL. *ret_direct:
+ * O_DIRECT. -1 (nothing is said) when it is none. */
+int compat_cache(const char *text, bool *ret_direct);
+/* A size in [min, max]; 1 with qemu-img's words for what is none. text may be
+ * NULL: *ret is left. */
+int compat_number(const char *what, const char *text, uint64_t min,
+	uint64_t max, uint64_t *ret);
+/* The same for measure, which lets getopt speak and then helps: status 0. */
+int compat_parse_loose(const struct options_table *t, int argc, char **argv,
 	struct options_args *a, int *ret_status);
 /* Writes out to stdout; 0 or 1. */
 int compat_output(struct buf *out);

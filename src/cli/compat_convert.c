@@ -76,40 +76,6 @@ numbers(const struct options_args *a, struct convert_request *rq)
 	return 0;
 }
 
-/* -l NAME, or snapshot.id=ID,snapshot.name=NAME. */
-static int
-snapshot(struct job *j)
-{
-	const char *s = j->a->snapshot;
-	struct parse_opts o = {0};
-	struct err e = {0};
-	const char *v;
-	int status = 0;
-	size_t i;
-
-	if (!s)
-		return 0;
-	if (strncmp(s, "snapshot.", 9) != 0) {
-		snprintf(j->snapshot, sizeof(j->snapshot), "%s", s);
-		return 0;
-	}
-	if (parse_opts_add(&o, s, NULL, &e))
-		return compat_fault("", &e, false);
-	for (i = 0; i < o.n && status == 0; i++)
-		if (strcmp(o.v[i].key, "snapshot.id") != 0 &&
-			strcmp(o.v[i].key, "snapshot.name") != 0) {
-			compat_fail("Invalid parameter '%s'", o.v[i].key);
-			status = compat_fail("Failed in parsing snapshot param "
-				"'%s'", s);
-		}
-	v = parse_opts_get(&o, "snapshot.id");
-	if (!v)
-		v = parse_opts_get(&o, "snapshot.name");
-	snprintf(j->snapshot, sizeof(j->snapshot), "%s", v ? v : "");
-	parse_opts_free(&o);
-	return status;
-}
-
 /* What excludes or needs what. */
 static int
 conflicts(const struct job *j)
@@ -321,13 +287,8 @@ failed(const struct job *j, const struct convert_request *rq,
 	if (e->kind == ERR_USAGE &&
 		starts(e->msg, "output file is smaller than input file"))
 		return compat_fail("output file is smaller than input file");
-	if (j->a->snapshot && starts(e->msg, "no snapshot"))
-		return compat_fail("Failed to load snapshot: Can't find "
-			"snapshot");
-	if (j->a->snapshot && starts(e->msg, "raw images have no snapshots"))
-		return compat_fail("Failed to load snapshot: Block format "
-			"'raw' used by device '' does not support temporarily "
-			"loading internal snapshots");
+	if (j->a->snapshot && compat_snapshot_failed(e))
+		return 1;
 	if (starts(e->msg, OF_TARGET)) {
 		struct err inner = *e;
 
@@ -367,7 +328,8 @@ convert(struct job *j)
 	int r;
 
 	if (numbers(a, &rq) || conflicts(j) || caches(a, &rq, &direct) ||
-		snapshot(j))
+		compat_snapshot(a->snapshot, j->snapshot,
+			sizeof(j->snapshot)))
 		return 1;
 	if (j->a->snapshot && j->n_src > 1)
 		return compat_fail("No support for concatenating multiple "

@@ -70,6 +70,8 @@ starts(const char *s, const char *prefix)
 }
 
 #define BACKING "Could not open backing file: "
+/* What format/chain puts in front of a fault of an external data file. */
+#define DATA_FILE "data file: "
 
 void
 compat_text(const struct err *e, bool creating, struct buf *out)
@@ -82,6 +84,8 @@ compat_text(const struct err *e, bool creating, struct buf *out)
 		msg += strlen(BACKING);
 		creating = false;
 	}
+	if (starts(msg, DATA_FILE))
+		msg += strlen(DATA_FILE);
 	if (e->eno && (starts(msg, "cannot open") ||
 			      starts(msg, "cannot create")))
 		buf_fmt(out, "Could not %s '%s': %s",
@@ -129,7 +133,7 @@ compat_open_failed(const char *shown, const char *path, const struct err *e)
 	buf_fmt(&out, "Could not open '%s': ",
 		err_quote(q, sizeof(q), shown, (unsigned)strlen(shown)));
 	if (e->file[0] && path && !compat_is_about(e, path) &&
-		!starts(e->msg, BACKING))
+		!starts(e->msg, BACKING) && !starts(e->msg, DATA_FILE))
 		buf_str(&out, BACKING);
 	compat_text(e, false, &out);
 	compat_fail("%s", buf_failed(&out) ? "out of memory" : out.p);
@@ -161,6 +165,37 @@ void
 compat_old_sizes(const struct imgopts *o)
 {
 	imgopts_each_size(o, old_size);
+}
+
+bool
+compat_snapshot_failed(const struct err *e)
+{
+	if (starts(e->msg, "no snapshot"))
+		compat_fail("Failed to load snapshot: Can't find snapshot");
+	else if (starts(e->msg, "raw images have no snapshots"))
+		compat_fail("Failed to load snapshot: Block format 'raw' used "
+			"by device '' does not support temporarily loading "
+			"internal snapshots");
+	else
+		return false;
+	return true;
+}
+
+void
+compat_corrupt(const struct err *e)
+{
+	if (e->kind == ERR_CORRUPT)
+		fprintf(stderr, "qcow2: Image is corrupt: %s; further "
+			"non-fatal corruption events will be suppressed\n",
+			e->msg);
+}
+
+int
+compat_bad_table(const char *what, const struct err *e)
+{
+	compat_corrupt(e);
+	return compat_fail("%s: %s", what,
+		strerror(e->eno ? e->eno : EIO));
 }
 
 int

@@ -22,11 +22,14 @@ struct command {
 };
 
 static const struct command commands[] = {
+	{&table_compare, cmd_compare},
 	{&table_convert, cmd_convert},
 	{&table_create, cmd_create},
 	{&table_digest, cmd_digest},
 	{&table_info, cmd_info},
 	{&table_inspect, cmd_inspect},
+	{&table_map, cmd_map},
+	{&table_measure, cmd_measure},
 	{&table_resize, cmd_resize},
 };
 

@@ -36,6 +36,10 @@ struct options_args {
 	const char *level;
 	const char *deflate_window;
 	const char *progress_fd;
+	const char *second_format;
+	const char *size;
+	const char *start;
+	const char *length;
 	struct options_list options;       /* -o, in order */
 	struct options_list objects;
 	struct options_list allow_backing;
@@ -60,6 +64,7 @@ struct options_args {
 	bool trusted;
 	bool untrusted;
 	bool lenient;
+	bool strict;
 	bool help;
 	struct options_list operands;
 };

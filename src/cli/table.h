@@ -5,11 +5,14 @@
 
 #include "cli/options.h"
 
+extern const struct options_table table_compare;
 extern const struct options_table table_convert;
 extern const struct options_table table_create;
 extern const struct options_table table_digest;
 extern const struct options_table table_info;
 extern const struct options_table table_inspect;
+extern const struct options_table table_map;
+extern const struct options_table table_measure;
 extern const struct options_table table_resize;
 
 #endif

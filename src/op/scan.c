@@ -93,9 +93,8 @@ refill(struct scan *s, struct err *e)
 	return 0;
 }
 
-/* The part of x in [voff, voff+len) of the target, as a piece. */
-static int
-cut_piece(struct window *w, const struct extent *x, struct chain *c,
+int
+scan_piece(struct window *w, const struct extent *x, struct chain *c,
 	uint64_t start, uint64_t voff, uint64_t len, struct err *e)
 {
 	uint64_t skip = voff - (start + x->voff);
@@ -132,7 +131,7 @@ take_piece(struct scan *s, struct window *w, uint64_t end, struct err *e)
 		return -1;
 	x = &s->ext[s->at];
 	stop = units_min(end, s->ext_start + x->voff + x->len);
-	if (cut_piece(w, x, s->ext_chain, s->ext_start, s->cursor,
+	if (scan_piece(w, x, s->ext_chain, s->ext_start, s->cursor,
 		    stop - s->cursor, e))
 		return -1;
 	s->cursor = stop;
@@ -156,14 +155,14 @@ add_cow(struct scan *s, struct window *w, uint64_t voff, uint64_t len,
 			struct extent z = {.voff = voff, .len = len,
 				.kind = EXTENT_ZERO};
 
-			return cut_piece(w, &z, s->cow, 0, voff, len, e);
+			return scan_piece(w, &z, s->cow, 0, voff, len, e);
 		}
 		if (chain_describe(s->cow, UINT32_MAX, voff,
 			    units_min(len, s->cow->size - voff), x,
 			    COUNT_OF(x), &n, e))
 			return -1;
 		for (i = 0; i < n; i++) {
-			if (cut_piece(w, &x[i], s->cow, 0, x[i].voff,
+			if (scan_piece(w, &x[i], s->cow, 0, x[i].voff,
 				    x[i].len, e))
 				return -1;
 			done += x[i].len;
@@ -207,7 +206,7 @@ fill_hole(struct scan *s, const struct window *w, const struct piece *p,
 		if (x.kind == EXTENT_ZERO) {
 			if (add_cow(s, full, a, b - a, e))
 				return -1;
-		} else if (cut_piece(full, &x, s->cow, 0, a, b - a, e)) {
+		} else if (scan_piece(full, &x, s->cow, 0, a, b - a, e)) {
 			return -1;
 		}
 		a = b;
@@ -269,7 +268,7 @@ take_hole(struct scan *s, struct window *w)
 	w->len = end - s->cursor;
 	w->empty = true;
 	w->n = 0;
-	if (cut_piece(w, x, s->ext_chain, s->ext_start, s->cursor, w->len,
+	if (scan_piece(w, x, s->ext_chain, s->ext_start, s->cursor, w->len,
 		    NULL))
 		return false;
 	s->cursor = end;

@@ -84,4 +84,9 @@ struct scan {
 int scan_next(struct scan *s, struct window *w, struct err *e);
 void scan_window_free(struct window *w);
 
+/* Appends to w the part [voff, voff+len) of extent x of chain c, whose guest
+ * byte 0 is at start; voff is counted as start is. */
+int scan_piece(struct window *w, const struct extent *x, struct chain *c,
+	uint64_t start, uint64_t voff, uint64_t len, struct err *e);
+
 #endif

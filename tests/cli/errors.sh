@@ -20,12 +20,18 @@ mkfifo fifo
 "$byre" create -f qcow2 -b a.raw -F raw over.qcow2 || fail "no overlay"
 set -- a.raw d fifo odd over.qcow2 q.qcow2
 
-for c in info inspect digest; do
+for c in info inspect digest map measure; do
 	bad "$c: missing: cannot open: No such file or directory" $c missing
 	bad "$c: d: is a directory*" $c d
 	bad "$c: fifo: is a fifo*" $c fifo
 	bad "$c: odd/x: *Not a directory" $c odd/x
 	bad "$c: */dev/null: is a character device*" $c /dev/null
+done
+for o in d fifo missing; do
+	expect 2 "$byre" compare $o a.raw
+	one_line "byre: compare: $o: *"
+	expect 2 "$byre" compare a.raw $o
+	one_line "byre: compare: $o: *"
 done
 bad "info: a.raw: Image is not in qcow2 format" info -f qcow2 a.raw
 bad "convert: missing: cannot open: No such file or directory" \

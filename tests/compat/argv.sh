@@ -173,4 +173,5 @@ r() {
 again
 sync -f world
 . "$top_srcdir/tests/compat/argv-lines.sh"
+. "$top_srcdir/tests/compat/argv-read.sh"
 finish

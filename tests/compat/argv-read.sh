@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+# The command lines of argv.sh for map, measure and compare.
+
+# --- map
+for i in plain img.qcow2 odd nothing _base/b1 i1/disk i1/abs 'with space' \
+	'a,b=c' snap.qcow2 ./i1/disk; do
+	q map "$i"
+	q map --output=json "$i"
+	q map --output=human -U "$i"
+	q map --output json --force-share "$i"
+	q map -f raw --output=json "$i"
+	q map -s 4096 -l 1M --output=json "$i"
+	q map --start-offset=100 --max-length=5000 "$i"
+done
+q map --output=json packed.qcow2
+f map packed.qcow2
+q map -s 1G --output=json plain
+q map -s 1G plain
+q map -l 0 --output=json plain
+q map -s 64k -l 64k --output=json img.qcow2
+q map --format=qcow2 --output=json img.qcow2
+q map --image-opts --output=json driver=qcow2,file.filename=img.qcow2
+q map file:plain
+q map 'json:{"driver":"qcow2","file.filename":"img.qcow2"}'
+q map --start=0x200 --max=1.5k --output=json plain
+f map
+f map plain plain
+f map -z plain
+f map --bogus plain
+f map -s
+f map -s x plain
+f map -s -1 plain
+f map -s 8E plain
+f map -l x plain
+f map -l 9999999999999999999999 plain
+f map --output=xml plain
+f map --output
+f map -f nosuch plain
+f map -f qcow2 plain
+f map missing
+f map dir
+f map ''
+f map orphan
+f map dataf
+f map --image-opts plain
+f map --image-opts -f qcow2 file.filename=img.qcow2
+m "*only files are opened*" map remote
+r "qemu-img: --object secret,*" map --object secret,id=s,data=x plain
+r "qemu-img: Could not open 'img.vmdk': vmdk: not supported*" map img.vmdk
+
+# --- measure
+for i in plain img.qcow2 packed.qcow2 odd nothing i1/disk snap.qcow2; do
+	q measure "$i"
+	q measure --output=json -U "$i"
+	q measure -O qcow2 "$i"
+	q measure -O qcow2 --output=json "$i"
+	q measure -O qcow2 -o cluster_size=4k,compat=0.10 "$i"
+	q measure -O qcow2 -o extended_l2=on -o cluster_size=128k "$i"
+	q measure -O qcow2 -o preallocation=full "$i"
+	q measure -O qcow2 -o backing_file=x,backing_fmt=raw "$i"
+	q measure -O qcow2 -f raw "$i"
+done
+for s in 0 1 511 1M 1G 1T 100T 2P 8191P; do
+	q measure --size $s
+	q measure --size=$s -O qcow2
+	q measure --size $s -O qcow2 -o cluster_size=2M --output=json
+	q measure --size $s -O qcow2 -o preallocation=metadata
+	q measure --size $s -O qcow2 -o preallocation=falloc,refcount_bits=64
+done
+q measure -O qcow2 -o size=1G --size 1M
+q measure -O qcow2 -o size=1G plain
+q measure -O raw -o size=1G plain
+q measure -O qcow2 -o lazy_refcounts=on,compat=0.10 plain
+q measure -O qcow2 -o compat=0.10,extended_l2=on plain
+q measure -O qcow2 -o compression_type=nosuch plain
+q measure -O raw -o preallocation=nosuch plain
+q measure -l abc -O qcow2 snap.qcow2
+q measure -l 1 snap.qcow2
+q measure -l snapshot.name=abc snap.qcow2
+q measure --image-opts -O qcow2 driver=qcow2,file.filename=img.qcow2
+f measure
+f measure plain plain
+f measure --size 1M plain
+f measure -f raw --size 1M
+f measure -l abc --size 1M
+f measure --image-opts --size 1M
+f measure --size x
+f measure --size -1
+f measure --size 9999999999999999999999
+f measure --output=xml plain
+f measure -O nosuch plain
+f measure -O nosuch missing
+f measure -O nosuch --size 1M
+f measure -O qcow2 -o nosuch=1 plain
+f measure -O qcow2 -o nosuch=1 missing
+f measure -O raw -o cluster_size=4k plain
+f measure -O qcow2 -o cluster_size=3 plain
+f measure -O qcow2 -o cluster_size=x plain
+f measure -O qcow2 -o cluster_size=4M plain
+f measure -O qcow2 -o compat=v3 plain
+f measure -O qcow2 -o compat=9 missing
+f measure -O qcow2 -o refcount_bits=3 plain
+f measure -O qcow2 -o refcount_bits=1,compat=0.10 plain
+f measure -O qcow2 -o preallocation=nosuch plain
+f measure -O qcow2 -o extended_l2=on,cluster_size=4k plain
+f measure -O qcow2 -o cluster_size=512 --size 1T
+f measure -o , plain
+f measure -o help plain
+f measure -l nosuch snap.qcow2
+f measure -l abc plain
+f measure -l snapshot.foo=1 snap.qcow2
+f measure -f nosuch plain
+f measure -f qcow2 plain
+f measure missing
+f measure dir
+f measure --image-opts -f raw file.filename=plain
+# getopt speaks by itself here, and the answer is help
+for o in -z --bogus --size -f; do
+	again
+	(cd world && "$qemu_img" measure $o >../g.out 2>../g.err)
+	g=$?
+	(cd world && "$ours" measure $o >../b.out 2>../b.err)
+	checks=$((checks + 1))
+	[ $? -eq $g ] || fail "measure $o: status, not $g"
+	cmp -s g.err b.err || differ measure $o
+	grep -q '^Supported formats: ' b.out || fail "measure $o: no help"
+done
+
+# --- compare
+q compare plain img.qcow2
+q compare plain packed.qcow2
+# how far it is, is told in other steps
+again
+(cd world && run "$ours" compare -p plain packed.qcow2; exit $status) ||
+	fail "compare -p"
+tr '\r' '\n' <out >b.out
+grep -qx '    (0.00/100%)' b.out && grep -qx '    (100.00/100%)' b.out &&
+	grep -qx 'Images are identical.' b.out || fail "compare -p: $(cat b.out)"
+q compare -q plain packed.qcow2
+q compare -s plain plain
+q compare img.qcow2 img.qcow2
+q compare -U img.qcow2 packed.qcow2
+q compare -f raw plain img.qcow2
+q compare -f raw -F qcow2 plain img.qcow2
+q compare -T none plain img.qcow2
+q compare -T directsync img.qcow2 plain
+q compare nothing nothing
+q compare nothing img.raw
+q compare img.raw small
+q compare -q img.raw small
+q compare i1/disk _base/b1
+q compare i1/abs _base/b1
+q compare --image-opts file.filename=plain driver=qcow2,file.filename=img.qcow2
+
+# x: as f, where the status is another one
+x() {
+	both "$@"
+	[ $g -eq $b ] || fail "status $g is $b: qemu-img $*"
+	[ $b -ne 0 ] || fail "status 0: qemu-img $*"
+	cmp -s g.out b.out && cmp -s g.err b.err || differ "$@"
+}
+x compare -s plain img.qcow2
+x compare -s plain packed.qcow2
+x compare -s img.qcow2 packed.qcow2
+x compare -s plain small
+x compare -q -s plain small
+x compare plain odd
+x compare -q plain odd
+x compare odd plain
+x compare plain img.raw
+x compare img.raw plain
+x compare i1/disk img.raw
+x compare
+x compare plain
+x compare plain plain plain
+x compare -z plain plain
+x compare --bogus plain plain
+x compare -f
+x compare -T nosuch plain plain
+x compare -f nosuch plain plain
+x compare -F nosuch plain plain
+x compare -f qcow2 plain plain
+x compare -F qcow2 plain plain
+x compare missing plain
+x compare plain missing
+x compare missing nosuch
+x compare dir plain
+x compare plain dir
+x compare orphan plain
+x compare plain orphan
+x compare --image-opts plain plain
+x compare --image-opts -f raw file.filename=plain file.filename=plain
+x compare --image-opts -F raw file.filename=plain file.filename=plain
