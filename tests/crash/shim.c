@@ -28,9 +28,10 @@
  *                       is relative to DIR, #INODE for a nameless one. A ring's
  *                       requests are logged when they are submitted.
  * BYRE_SHIM_COUNT=FILE  At exit: "CALL NUMBER" lines.
- * BYRE_SHIM_TRACE=FILE with BYRE_SHIM_TRACED=NAME
- *                       What changed NAME (relative to DIR), with the data, in
- *                       order: see replay.c.
+ * BYRE_SHIM_TRACE=FILE with BYRE_SHIM_TRACED=NAME[,NAME...]
+ *                       What changed these (relative to DIR), with the data, in
+ *                       order: see replay.c. A record's kind has the number of
+ *                       its name (from 0) above its low 8 bits.
  */
 #include "config.h"
 
@@ -95,7 +96,7 @@ static int rules_n;
 static char dir[PATH_MAX];
 static size_t dir_len;
 static char deny[256];
-static char traced[NAME_MAX + 1];
+static char traced[256]; /* with a comma at both ends */
 static char count_file[PATH_MAX];
 static int log_fd = -1, trace_fd = -1;
 static atomic_ulong counts[SHIM_CALLS + 1];
@@ -169,7 +170,7 @@ shim_start(void)
 	if ((v = getenv("BYRE_SHIM_DENY")))
 		snprintf(deny, sizeof(deny), ",%s,", v);
 	if ((v = getenv("BYRE_SHIM_TRACED")))
-		snprintf(traced, sizeof(traced), "%s", v);
+		snprintf(traced, sizeof(traced), ",%s,", v);
 	if ((v = getenv("BYRE_SHIM_COUNT")))
 		snprintf(count_file, sizeof(count_file), "%s", v);
 	log_fd = open_own("BYRE_SHIM_LOG");
@@ -348,18 +349,35 @@ shim_log_path(const char *name, const char *path, int64_t res)
 	errno = saved;
 }
 
+/* Which of the traced names it is, or -1. */
+static int
+traced_index(const char *name)
+{
+	char item[NAME_MAX + 3];
+	const char *at, *p;
+	int n = 0;
+
+	snprintf(item, sizeof(item), ",%s,", name);
+	at = strstr(traced, item);
+	for (p = traced; at && p < at; p++)
+		n += p > traced && *p == ',';
+	return at ? n + (at > traced) : -1;
+}
+
 void
 shim_trace(enum shim_record rec, int fd, uint64_t off, uint64_t len,
 	const void *data)
 {
 	uint64_t head[3] = {rec, off, len};
 	char path[PATH_MAX];
-	int saved = errno;
+	int saved = errno, which;
 
 	if (trace_fd < 0)
 		return;
 	path_of(fd, path, sizeof(path));
-	if (!strcmp(short_name(path), traced)) {
+	which = traced_index(short_name(path));
+	if (which >= 0) {
+		head[0] |= (uint64_t)which << 8;
 		pthread_mutex_lock(&trace_mutex);
 		syscall(SYS_write, trace_fd, head, sizeof(head));
 		if (data)
