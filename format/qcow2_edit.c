@@ -19,8 +19,8 @@
 /* Fresh tables per link: each link costs a barrier. */
 #define FRESH_MAX (8u << 20)
 
-static int
-check_changeable(const struct qcow2_header *h, struct err *e)
+int
+qcow2_edit_changeable(const struct qcow2_header *h, struct err *e)
 {
 	if (h->incompatible & QCOW2_CORRUPT)
 		return err_set(e, ERR_CORRUPT,
@@ -146,7 +146,7 @@ qcow2_edit_open(struct qcow2_edit *d, struct chain *c,
 		.old_size = im->size, .data_file = rq->data_file,
 	};
 	d->h = &d->now;
-	if (check_changeable(d->h, e) < 0)
+	if (qcow2_edit_changeable(d->h, e) < 0)
 		return -1;
 	if (!f->writable || f->direct)
 		return err_set(e, ERR_USAGE,

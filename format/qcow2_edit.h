@@ -64,6 +64,8 @@ struct qcow2_l2 {
 	uint64_t lo, hi; /* changed bytes of one that is; hi 0: none */
 };
 
+/* ERR_CORRUPT or ERR_UNSUPPORTED for images that must not be changed. */
+int qcow2_edit_changeable(const struct qcow2_header *h, struct err *e);
 /* Refuses images that must not be changed (dirty, corrupt, encrypted), loads
  * the tables, clears autoclear bits that are not known. */
 int qcow2_edit_open(struct qcow2_edit *d, struct chain *c,

@@ -6,6 +6,7 @@
 
 #include "cli/options.h"
 
+int cmd_commit(struct options_args *a);
 int cmd_compare(struct options_args *a);
 int cmd_convert(struct options_args *a);
 int cmd_create(struct options_args *a);

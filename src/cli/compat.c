@@ -34,7 +34,7 @@ static const struct command commands[] = {
 	{"bench", NULL, NULL},
 	{"bitmap", NULL, NULL},
 	{"check", NULL, NULL},
-	{"commit", NULL, NULL},
+	{"commit", &table_commit, compat_commit},
 	{"compare", &table_compare, compat_compare},
 	{"convert", &table_convert, compat_convert},
 	{"create", &table_create, compat_create},

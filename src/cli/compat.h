@@ -15,6 +15,7 @@
 int compat_main(int argc, char **argv);
 
 /* The commands; argv[0] is the command's name. */
+int compat_commit(int argc, char **argv);
 int compat_compare(int argc, char **argv);
 int compat_convert(int argc, char **argv);
 int compat_create(int argc, char **argv);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "cli/compat_file.h"
 #include "cli/policy.h"
 #include "cli/progress.h"
 #include "cli/table.h"
@@ -56,19 +57,6 @@ mode_of(const char *text, enum preallocation *ret)
 	return -1;
 }
 
-/* What qemu-img says whenever it opens a probed raw image for writing. */
-static void
-warn_probed(const char *shown)
-{
-	fprintf(stderr,
-		"WARNING: Image format was not specified for '%s' and probing "
-		"guessed raw.\n"
-		"         Automatically detecting the format is dangerous for "
-		"raw images, write operations on block 0 will be restricted.\n"
-		"         Specify the 'raw' format explicitly to remove the "
-		"restrictions.\n", shown);
-}
-
 /* Was a file that could not be resized at least opened, and as raw? */
 static bool
 probes_raw(const struct source *s, const struct gate *g)
@@ -104,7 +92,7 @@ failed(const char *shown, const struct source *s, const struct gate *g,
 	if (opening)
 		return compat_open_failed(shown, s->path, e);
 	if (probes_raw(s, g))
-		warn_probed(shown);
+		compat_file_probed_raw(shown);
 	if (strcmp(e->msg, RESIZE_NEEDS_SHRINK) == 0) {
 		compat_fail("%s", RESIZE_NEEDS_SHRINK);
 		return compat_fail("warning: Shrinking an image will delete "
@@ -146,7 +134,7 @@ resize(const struct options_args *a, struct resize_request *rq)
 		status = failed(shown, &s, &g, &e);
 	} else {
 		if (s.format == FORMAT_PROBE && result.format == FORMAT_RAW)
-			warn_probed(shown);
+			compat_file_probed_raw(shown);
 		if (!a->quiet)
 			puts("Image resized.");
 	}

@@ -58,6 +58,7 @@ struct options_args {
 	bool target_image_opts;
 	bool unsafe_backing;
 	bool shrink;
+	bool drop;
 	bool backing_chain;
 	bool deep;
 	bool digest;

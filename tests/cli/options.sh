@@ -29,7 +29,7 @@ for c in $("$byre" help --commands); do
 	usage "byre: $c: option '--help=1' takes no argument" "$c" --help=1
 	usage "byre: $c: option '-f' needs an argument" "$c" -f
 	case $c in
-	info | inspect | digest | map | measure) names=a ;;
+	info | inspect | digest | map | measure | commit | rebase) names=a ;;
 	*) names='a 1' ;;
 	esac
 	usage "byre: $c: *Unknown driver 'nosuch'" "$c" -f nosuch $names

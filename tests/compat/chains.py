@@ -141,7 +141,26 @@ def convert_n(case):
     case.look = ["dst"]
 
 
-KINDS = [convert_n]
+def commit(case):
+    r = case.rng
+    below = case.add("below", fmt="qcow2") if r.random() < 0.3 else None
+    base = case.add("base", below, "qcow2" if below else None)
+    mid = case.add("mid", base, "qcow2") if r.random() < 0.4 else None
+    top = case.add("top", mid or base, "qcow2")
+    case.argv = ["commit"] + r.choice([[], [], ["-d"], ["-t", "unsafe"]])
+    case.look = ["top", "base", "mid"]
+    if mid and r.random() < 0.6:
+        case.argv += ["-b", "base"]
+        # what is between reads anything
+        case.look.remove("mid")
+    elif mid and not base.snapshot and not mid.snapshot:
+        case.look += ["below"]
+    case.argv += ["top"]
+    if top.snapshot and (mid or base).size != top.size:
+        top.snapshot = None  # reads its backing file, which grew
+
+
+KINDS = [convert_n, commit, commit]
 
 
 def guest(name, fmt, cwd, snapshot=None):

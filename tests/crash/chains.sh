@@ -60,11 +60,12 @@ make() {
 	) || fail "cannot make $m_name"
 }
 
-# lose TRACED COMMAND: what power may leave of the file that is traced. The
-# other files stay as they were before.
+# lose TRACED before|after COMMAND: what power may leave of the file that is
+# traced; the other files are as they were before or after.
 lose() {
 	l_file=$1
-	shift
+	l_others=$2
+	shift 2
 	guest "$l_file" "$dir/was"
 	rm -rf "$dir/keep"
 	cp -r "$w" "$dir/keep"
@@ -73,13 +74,15 @@ lose() {
 	[ $rc -eq 0 ] || fail "traced: exit $rc: $*"
 	qemu-img check -q -f qcow2 "$w/$l_file" || fail "check after $*"
 	guest "$l_file" "$dir/is"
+	cp "$dir/keep/$l_file" "$dir/first"
+	[ "$l_others" = after ] || cp "$dir/keep"/* "$w"
 	barriers=$(grep -c "^sync $l_file " "$dir/log")
 	[ "$barriers" -gt 0 ] || fail "no barriers: $*"
-	seeds=5
+	seeds=3
 	[ -n "$long" ] && seeds=100
 	for k in $(seq 0 "$barriers"); do
 		for seed in $(seq 1 $seeds); do
-			cp "$dir/keep/$l_file" "$w/left"
+			cp "$dir/first" "$w/left"
 			"$replay" "$dir/trace" "$w/left" "$k" "$seed"
 			case $? in
 			0) old_or_new "lost after barrier $k, seed $seed: $*" \
@@ -109,5 +112,16 @@ for opts in "-o cluster_size=512" "-o cluster_size=4k,refcount_bits=64" \
 	"-o cluster_size=16k,extended_l2=on"; do
 	make t "$opts" 1M 'write -P 1 0 500k' snapshot 'write -P 2 20k 30k' \
 		'write -P 3 950k 64k' 'write -z 300k 32k'
-	lose t "$front" convert -n -t writeback -f raw -O qcow2 src t
+	lose t before "$front" convert -n -t writeback -f raw -O qcow2 src t
+done
+
+# the base gets what the overlay has, and then the overlay is emptied
+for opts in "-o cluster_size=512" "-o cluster_size=16k,extended_l2=on"; do
+	last="write -P 9 40k 512"
+	[ "$opts" = "-o cluster_size=512" ] || last=snapshot
+	make b "$opts" 700k 'write -P 1 0 500k' snapshot 'write -P 2 20k 30k'
+	make t "-b b -F qcow2 $opts" 1M 'write -P 5 10k 100k' \
+		'write -z 300k 32k' 'write -P 6 690k 200k' "$last"
+	lose b before "$front" commit t
+	lose t after "$front" commit t
 done
