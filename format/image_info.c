@@ -13,6 +13,7 @@ image_info_free(struct image_info *i)
 	for (k = 0; k < i->n_snapshots; k++) {
 		free(i->snapshots[k].id);
 		free(i->snapshots[k].name);
+		free(i->snapshots[k].more);
 	}
 	free(i->snapshots);
 	for (k = 0; k < i->n_bitmaps; k++)

@@ -20,6 +20,10 @@ struct info_snapshot {
 	uint64_t vm_clock_nsec;
 	bool has_icount;
 	uint64_t icount;
+	/* extra data behind what the fields above hold; owned, or NULL */
+	uint8_t *more;
+	uint32_t more_len;
+	bool short_extra; /* version 3 wants 16 bytes of extra data at least */
 };
 
 struct info_bitmap {

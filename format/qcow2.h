@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/bytes.h"
 #include "format/image.h"
 #include "format/info.h"
@@ -28,6 +29,8 @@
 #define QCOW2_SNAPSHOTS_MAX 65536u
 #define QCOW2_SNAPSHOT_TABLE_MAX (64u << 20) /* 1024 * 65536 bytes */
 #define QCOW2_SNAPSHOT_EXTRA_MAX 1024u
+#define QCOW2_SNAPSHOT_FIXED 40u /* an entry's fixed fields, bytes */
+#define QCOW2_SNAPSHOT_EXTRA 24u /* extra data that is known, and written */
 #define QCOW2_BITMAPS_MAX 65535u
 #define QCOW2_BITMAP_TABLE_MAX 0x8000000u   /* entries */
 #define QCOW2_BITMAP_NAME_MAX 1023u
@@ -193,6 +196,14 @@ int qcow2_snapshot_decode(struct cursor *c, const struct qcow2_header *h,
 /* Reads and decodes the whole table (bounded); *ret owned. */
 int qcow2_snapshot_load(struct file *f, const struct qcow2_header *h,
 	struct info_snapshot **ret, size_t *ret_n, struct err *e);
+/* The same, with the table's length in bytes. */
+int qcow2_snapshot_table(struct file *f, const struct qcow2_header *h,
+	struct info_snapshot **ret, size_t *ret_n, uint64_t *ret_len,
+	struct err *e);
+/* Appends the table's bytes to out, as QEMU writes them; the length is that of
+ * the entries, the last one unpadded. ERR_LIMIT when it is too long. */
+int qcow2_snapshot_encode(const struct info_snapshot *v, size_t n,
+	struct buf *out, struct err *e);
 /* The snapshot of that id, else the first of that name; which NULL only reads
  * the table to see that it is sound. ret's strings are owned by the caller;
  * it is untouched if there is none. */

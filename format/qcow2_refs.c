@@ -454,6 +454,17 @@ write_table(struct qcow2_refs *r, uint64_t lo, uint64_t hi, struct err *e)
 		(hi - lo) * 8, e);
 }
 
+void
+qcow2_refs_forget(struct qcow2_refs *r)
+{
+	for (unsigned i = 0; i < r->n_cache; i++) {
+		assert(r->cache[i].hi == 0);
+		r->cache[i].hoff = 0;
+	}
+	r->evicted = true; /* planned is not yet written */
+	r->free_index = 0;
+}
+
 int
 qcow2_refs_write(struct qcow2_refs *r, struct err *e)
 {

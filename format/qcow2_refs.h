@@ -92,6 +92,8 @@ int qcow2_refs_last(struct qcow2_refs *r, uint64_t end, uint64_t *ret,
 	struct err *e);
 /* Takes blocks that count nothing (but themselves) out of the table. */
 int qcow2_refs_shrink(struct qcow2_refs *r, struct err *e);
+/* Nothing is dirty, and blocks were changed behind our back: reads anew. */
+void qcow2_refs_forget(struct qcow2_refs *r);
 /* Plans what is dirty of the blocks, in no order to anything else: enough
  * where counts only went down and no block came or went. */
 int qcow2_refs_write(struct qcow2_refs *r, struct err *e);

@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 
-#define SNAPSHOT_FIXED 40u
+#define SNAPSHOT_FIXED QCOW2_SNAPSHOT_FIXED
 /* the longest entry: fixed part, extra data, id and name of 16-bit lengths */
 #define SNAPSHOT_LONGEST \
 	(SNAPSHOT_FIXED + QCOW2_SNAPSHOT_EXTRA_MAX + 2u * 65535u + 8u)
@@ -25,8 +25,18 @@ copy_text(const uint8_t *p, unsigned len)
 }
 
 static void
+clear(struct info_snapshot *s)
+{
+	free(s->id);
+	free(s->name);
+	free(s->more);
+	*s = (struct info_snapshot){0};
+}
+
+static void
 decode_extra(const uint8_t *p, uint32_t len, struct info_snapshot *s)
 {
+	s->short_extra = len < 16;
 	if (len >= 8)
 		s->vm_state_size = load_be64(p);
 	if (len >= 16)
@@ -71,23 +81,21 @@ qcow2_snapshot_decode(struct cursor *c, const struct qcow2_header *h,
 	decode_extra(extra, extra_len, &s);
 	s.id = copy_text(id, id_len);
 	s.name = copy_text(name, name_len);
-	if (!s.id || !s.name) {
-		free(s.id);
-		free(s.name);
+	if (extra_len > QCOW2_SNAPSHOT_EXTRA) {
+		s.more_len = extra_len - QCOW2_SNAPSHOT_EXTRA;
+		s.more = malloc(s.more_len);
+		if (s.more)
+			memcpy(s.more, extra + QCOW2_SNAPSHOT_EXTRA,
+				s.more_len);
+	}
+	if (!s.id || !s.name || (s.more_len && !s.more)) {
+		clear(&s);
 		return err_set(e, ERR_NOMEM, "no memory for a snapshot entry");
 	}
 	used = start - c->left;
 	cursor_skip(c, units_min(-used & 7, c->left));
 	*ret = s;
 	return 0;
-}
-
-static void
-clear(struct info_snapshot *s)
-{
-	free(s->id);
-	free(s->name);
-	*s = (struct info_snapshot){0};
 }
 
 struct walk {
@@ -142,6 +150,16 @@ int
 qcow2_snapshot_load(struct file *f, const struct qcow2_header *h,
 	struct info_snapshot **ret, size_t *ret_n, struct err *e)
 {
+	uint64_t len;
+
+	return qcow2_snapshot_table(f, h, ret, ret_n, &len, e);
+}
+
+int
+qcow2_snapshot_table(struct file *f, const struct qcow2_header *h,
+	struct info_snapshot **ret, size_t *ret_n, uint64_t *ret_len,
+	struct err *e)
+{
 	CLEANUP(walk_close) struct walk w = {0};
 	struct info_snapshot *v;
 	size_t n;
@@ -149,6 +167,7 @@ qcow2_snapshot_load(struct file *f, const struct qcow2_header *h,
 	if (h->n_snapshots == 0) {
 		*ret = NULL;
 		*ret_n = 0;
+		*ret_len = 0;
 		return 0;
 	}
 	if (walk_open(&w, f, h, e))
@@ -164,6 +183,7 @@ qcow2_snapshot_load(struct file *f, const struct qcow2_header *h,
 		}
 	*ret = v;
 	*ret_n = n;
+	*ret_len = w.t.done;
 	return 0;
 }
 
@@ -200,6 +220,48 @@ qcow2_snapshot_find(struct file *f, const struct qcow2_header *h,
 	if (has_named) {
 		*ret = named;
 		named = (struct info_snapshot){0};
+	}
+	return 0;
+}
+
+int
+qcow2_snapshot_encode(const struct info_snapshot *v, size_t n, struct buf *out,
+	struct err *e)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct info_snapshot *s = &v[i];
+		size_t id = strlen(s->id), name = strlen(s->name);
+		uint64_t len = (uint64_t)SNAPSHOT_FIXED + QCOW2_SNAPSHOT_EXTRA +
+			s->more_len + id + name;
+		uint8_t *p = buf_grow(out, (-out->len & 7) + len);
+
+		if (!p)
+			return err_set(e, ERR_NOMEM, "out of memory");
+		p = (uint8_t *)out->p + out->len - len;
+		store_be64(p, s->l1_offset);
+		store_be32(p + 8, s->l1_entries);
+		store_be16(p + 12, (uint16_t)id);
+		store_be16(p + 14, (uint16_t)name);
+		store_be32(p + 16, s->date_sec);
+		store_be32(p + 20, s->date_nsec);
+		store_be64(p + 24, s->vm_clock_nsec);
+		/* too long for the old field: a snapshot without state to
+		 * programs that know no other */
+		if (s->vm_state_size <= UINT32_MAX)
+			store_be32(p + 32, (uint32_t)s->vm_state_size);
+		store_be32(p + 36, QCOW2_SNAPSHOT_EXTRA + s->more_len);
+		p += SNAPSHOT_FIXED;
+		store_be64(p, s->vm_state_size);
+		store_be64(p + 8, s->disk_size);
+		store_be64(p + 16, s->has_icount ? s->icount : UINT64_MAX);
+		p += QCOW2_SNAPSHOT_EXTRA;
+		if (s->more_len)
+			memcpy(p, s->more, s->more_len);
+		memcpy(p + s->more_len, s->id, id);
+		memcpy(p + s->more_len + id, s->name, name);
+		if (out->len > QCOW2_SNAPSHOT_TABLE_MAX)
+			return err_set(e, ERR_LIMIT, "the snapshot table would "
+				"exceed %u bytes", QCOW2_SNAPSHOT_TABLE_MAX);
 	}
 	return 0;
 }

@@ -16,5 +16,6 @@ int cmd_inspect(struct options_args *a);
 int cmd_map(struct options_args *a);
 int cmd_measure(struct options_args *a);
 int cmd_resize(struct options_args *a);
+int cmd_snapshot(struct options_args *a);
 
 #endif

@@ -44,7 +44,7 @@ static const struct command commands[] = {
 	{"measure", &table_measure, compat_measure},
 	{"rebase", NULL, NULL},
 	{"resize", &table_resize, compat_resize},
-	{"snapshot", NULL, NULL},
+	{"snapshot", &table_snapshot, compat_snapshot},
 };
 
 bool
@@ -88,7 +88,7 @@ compat_cache(const char *text, bool *ret_direct)
 }
 
 int
-compat_snapshot(const char *text, char *ret, size_t cap)
+compat_snapshot_name(const char *text, char *ret, size_t cap)
 {
 	struct parse_opts o = {0};
 	struct err e = {0};

@@ -23,6 +23,11 @@ int compat_info(int argc, char **argv);
 int compat_map(int argc, char **argv);
 int compat_measure(int argc, char **argv);
 int compat_resize(int argc, char **argv);
+int compat_snapshot(int argc, char **argv);
+
+/* compat_inplace.c: "Could not open ..." of an image that was to be changed; returns 1. */
+int compat_inplace_failed(const char *shown, const char *path,
+	const struct err *e);
 
 /* compat_say.c: every message on stderr. All but warn return 1. */
 int compat_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -65,7 +70,7 @@ bool compat_newer(void);
 /* --output: *ret_json; 1 when it is neither of the two. */
 int compat_json(const struct options_args *a, bool *ret_json);
 /* -l: NAME, or snapshot.id=ID,snapshot.name=NAME, into ret; "" for NULL. */
-int compat_snapshot(const char *text, char *ret, size_t cap);
+int compat_snapshot_name(const char *text, char *ret, size_t cap);
 /* e says that there is no such snapshot: said in qemu-img's words. */
 bool compat_snapshot_failed(const struct err *e);
 /* A cache mode's name, of a file that is read; text may be NULL. *ret_direct:

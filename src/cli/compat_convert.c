@@ -328,7 +328,7 @@ convert(struct job *j)
 	int r;
 
 	if (numbers(a, &rq) || conflicts(j) || caches(a, &rq, &direct) ||
-		compat_snapshot(a->snapshot, j->snapshot,
+		compat_snapshot_name(a->snapshot, j->snapshot,
 			sizeof(j->snapshot)))
 		return 1;
 	if (j->a->snapshot && j->n_src > 1)

@@ -163,7 +163,7 @@ run(struct job *j)
 		if (!imgopts_valid_list(a->options.v[i]))
 			return compat_fail("Invalid option list: %s",
 				a->options.v[i]);
-	if (compat_snapshot(a->snapshot, j->snapshot, sizeof(j->snapshot)) ||
+	if (compat_snapshot_name(a->snapshot, j->snapshot, sizeof(j->snapshot)) ||
 		compat_json(a, &json) ||
 		compat_number("image size", a->size, 0, INT64_MAX,
 			&j->rq.size))

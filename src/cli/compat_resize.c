@@ -85,12 +85,8 @@ failed(const char *shown, const struct source *s, const struct gate *g,
 		strncmp(e->msg, "Could not open backing", 22) == 0 ||
 		(e->eno && strncmp(e->msg, "cannot open", 11) == 0);
 
-	/* opened for writing, a directory has an errno of its own */
-	if (strncmp(e->msg, "is a directory", 14) == 0)
-		return compat_fail("Could not open '%s': Could not open '%s': "
-			"Is a directory", shown, s->path);
-	if (opening)
-		return compat_open_failed(shown, s->path, e);
+	if (opening || strncmp(e->msg, "is a directory", 14) == 0)
+		return compat_inplace_failed(shown, s->path, e);
 	if (probes_raw(s, g))
 		compat_file_probed_raw(shown);
 	if (strcmp(e->msg, RESIZE_NEEDS_SHRINK) == 0) {

@@ -32,6 +32,7 @@ static const struct command commands[] = {
 	{&table_map, cmd_map},
 	{&table_measure, cmd_measure},
 	{&table_resize, cmd_resize},
+	{&table_snapshot, cmd_snapshot},
 };
 
 static const struct command *

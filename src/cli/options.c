@@ -42,8 +42,19 @@ take(const struct options_spec *s, struct options_args *a, const char *value)
 		return 0;
 	case OPTIONS_LIST:
 		return list_add((struct options_list *)at, value);
+	case OPTIONS_STEP:
+		return list_add((struct options_list *)at, s->name);
+	case OPTIONS_STEP_TEXT:
+		return list_add((struct options_list *)at, s->name) ||
+			list_add((struct options_list *)at, value);
 	}
 	return -1;
+}
+
+static bool
+takes_value(const struct options_spec *s)
+{
+	return s->kind != OPTIONS_FLAG && s->kind != OPTIONS_STEP;
 }
 
 struct scanner {
@@ -68,13 +79,13 @@ scanner_build(const struct options_table *t, bool front, struct scanner *s)
 
 		if (o->letter && o->where & by_letter) {
 			s->letters[nl++] = o->letter;
-			if (o->kind != OPTIONS_FLAG)
+			if (takes_value(o))
 				s->letters[nl++] = ':';
 		}
 		if (o->name && o->where & by_name)
 			s->names[nn++] = (struct option){
 				.name = o->name,
-				.has_arg = o->kind != OPTIONS_FLAG,
+				.has_arg = takes_value(o),
 				.val = LONG_BASE + (int)i,
 			};
 	}
@@ -134,6 +145,7 @@ void
 options_free(struct options_args *a)
 {
 	free(a->options.v);
+	free(a->steps.v);
 	free(a->objects.v);
 	free(a->allow_backing.v);
 	free(a->operands.v);

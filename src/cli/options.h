@@ -41,6 +41,7 @@ struct options_args {
 	const char *start;
 	const char *length;
 	struct options_list options;       /* -o, in order */
+	struct options_list steps;         /* of snapshot and bitmap */
 	struct options_list objects;
 	struct options_list allow_backing;
 	bool compress;
@@ -74,6 +75,10 @@ enum options_kind {
 	OPTIONS_FLAG, /* at: bool */
 	OPTIONS_TEXT, /* at: const char *; the last one given counts */
 	OPTIONS_LIST, /* at: struct options_list; every one given counts */
+	/* at: struct options_list; the long name is added, and the argument:
+	 * what is to be done in the order in which it is said */
+	OPTIONS_STEP,
+	OPTIONS_STEP_TEXT,
 };
 
 enum options_where {

@@ -15,6 +15,10 @@
 	{letter, name, OPTIONS_TEXT, AT(field), where, arg, help}
 #define LIST(letter, name, field, where, arg, help)                            \
 	{letter, name, OPTIONS_LIST, AT(field), where, arg, help}
+#define STEP(letter, name, field, where, help)                                 \
+	{letter, name, OPTIONS_STEP, AT(field), where, NULL, help}
+#define STEP_TEXT(letter, name, field, where, arg, help)                       \
+	{letter, name, OPTIONS_STEP_TEXT, AT(field), where, arg, help}
 #define BOTH (ON_BYRE | ON_FRONT)
 
 /* rows that several commands share */

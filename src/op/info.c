@@ -453,8 +453,8 @@ info_size_text(uint64_t bytes, struct buf *out)
 	buf_fmt(out, "%0.3g %s", v, units[i]);
 }
 
-static void
-snapshots_text(const struct image_info *i, struct buf *out)
+void
+info_snapshots(const struct image_info *i, bool newer, struct buf *out)
 {
 	const struct info_snapshot *s;
 	struct buf size = BUF_INIT;
@@ -463,25 +463,34 @@ snapshots_text(const struct image_info *i, struct buf *out)
 	uint64_t sec;
 	time_t t;
 
-	buf_fmt(out, "Snapshot list:\n%-10s%-17s%8s%20s%13s%11s\n", "ID",
-		"TAG", "VM SIZE", "DATE", "VM CLOCK", "ICOUNT");
+	buf_str(out, "Snapshot list:\n");
+	if (newer)
+		buf_fmt(out, "%-7s %-16s %8s %19s %15s %10s\n", "ID", "TAG",
+			"VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT");
+	else
+		buf_fmt(out, "%-10s%-17s%8s%20s%13s%11s\n", "ID", "TAG",
+			"VM SIZE", "DATE", "VM CLOCK", "ICOUNT");
 	for (s = i->snapshots; s < i->snapshots + i->n_snapshots; s++) {
 		t = (time_t)s->date_sec;
 		date[0] = icount[0] = '\0';
 		if (localtime_r(&t, &tm))
 			strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &tm);
 		sec = s->vm_clock_nsec / NSEC;
-		snprintf(clock, sizeof(clock), "%02u:%02u:%02u.%03u",
-			(unsigned)(sec / 3600), (unsigned)(sec / 60 % 60),
+		snprintf(clock, sizeof(clock), "%0*u:%02u:%02u.%03u",
+			newer ? 4 : 2, (unsigned)(sec / 3600), (unsigned)(sec / 60 % 60),
 			(unsigned)(sec % 60),
 			(unsigned)(s->vm_clock_nsec / 1000000 % 1000));
 		if (s->has_icount)
 			snprintf(icount, sizeof(icount), "%" PRId64,
 				(int64_t)s->icount);
+		else if (newer)
+			strcpy(icount, "--");
 		buf_clear(&size);
 		info_size_text(s->vm_state_size, &size);
-		buf_fmt(out, "%-9.*s %-16.*s %8s%20s%13s%11s\n", ID_MAX, s->id,
-			NAME_MAX_SHOWN, s->name, size.p ? size.p : "", date,
+		buf_fmt(out, newer
+				? "%-7.*s %-16.*s %8s %19s %15s %10s\n"
+				: "%-9.*s %-16.*s %8s%20s%13s%11s\n",
+			ID_MAX, s->id, NAME_MAX_SHOWN, s->name, size.p ? size.p : "", date,
 			clock, icount);
 	}
 	buf_free(&size);
@@ -517,7 +526,7 @@ one_human(const struct info_image *v, struct buf *out)
 				i->backing_format);
 	}
 	if (i->n_snapshots)
-		snapshots_text(i, out);
+		info_snapshots(i, false, out);
 	if (i->format == FORMAT_QCOW2) {
 		buf_str(out, "Format specific information:\n");
 		qcow2_members(&f, i);

@@ -30,6 +30,8 @@ void info_result_free(struct info_result *r);
 /* chain: an array, as --backing-chain prints. */
 void info_json(const struct info_result *r, bool chain, struct buf *out);
 void info_human(const struct info_result *r, bool chain, struct buf *out);
+/* The table of snapshots, with its headings. newer: qemu-img 8's columns. */
+void info_snapshots(const struct image_info *i, bool newer, struct buf *out);
 /* "%0.3g UNIT" as QEMU's size_to_str. */
 void info_size_text(uint64_t bytes, struct buf *out);
 

@@ -78,6 +78,11 @@ bad "resize: d: is a directory*" resize d 1M
 bad "resize: a.raw: *shrink*" resize -f raw a.raw 512K
 bad "resize: q.qcow2: *" resize q.qcow2 2M
 bad "resize: q.qcow2: *multiple of 512" resize -f qcow2 q.qcow2 2000000
+bad "snapshot: q.qcow2: there is no such snapshot: No such file*" \
+	snapshot -f qcow2 -d x q.qcow2
+bad "snapshot: a.raw: a raw image has no snapshots*" \
+	snapshot -f raw -c x a.raw
+bad "snapshot: q.qcow2: the format was not given*" snapshot -c x q.qcow2
 only "$@"
 [ "$(stat -c %s a.raw)" -eq 1048576 ] || fail "a refused resize changed a.raw"
 

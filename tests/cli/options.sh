@@ -30,6 +30,9 @@ for c in $("$byre" help --commands); do
 	usage "byre: $c: option '-f' needs an argument" "$c" -f
 	case $c in
 	info | inspect | digest | map | measure | commit | rebase) names=a ;;
+	snapshot) names='-l a' ;;
+	amend) names='-o compat=v3 a' ;;
+	bitmap) names='--add a b' ;;
 	*) names='a 1' ;;
 	esac
 	usage "byre: $c: *Unknown driver 'nosuch'" "$c" -f nosuch $names
@@ -57,6 +60,11 @@ usage "byre: resize: FILE and SIZE are needed*" resize a.raw
 usage "byre: resize: *'x' is not a size*" resize a.raw x
 usage "byre: resize: --preallocation: unknown value 'x'" \
 	resize --preallocation=x a.raw 2M
+usage "byre: snapshot: one FILE is needed*" snapshot -l
+usage "byre: snapshot: one of --list*" snapshot a.raw
+usage "byre: snapshot: *exclude each other" snapshot -c a -d b q.qcow2
+usage "byre: snapshot: *exclude each other" snapshot -l -l q.qcow2
+usage "byre: snapshot: *-U is for*" snapshot -U -f qcow2 -c a q.qcow2
 usage "byre: convert: SRC and DST are needed*" convert a.raw
 usage "byre: convert: -t: unknown value 'unsafe'" convert -t unsafe a.raw x
 usage "byre: convert: -T: unknown value 'x'" convert -T x a.raw x

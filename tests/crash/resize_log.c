@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * resize_log [-o LOG] [-s] [-p MODE] [-f FORMAT] FILE SIZE: resizes FILE in
- * place, trusting its references, and writes the plan to LOG as it is run,
- * one operation per line:
- *   write FILE HOFF HEX | clear|fill|allocate FILE HOFF LEN |
- *   truncate FILE LEN | barrier NAME
- * FILE 0 is the image, 1 its data file. Exit 1 with the error on stderr.
+ * place, trusting its references, and writes the plan to LOG as it is run
+ * (plan_log.h). Exit 1 with the error on stderr.
  */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,30 +13,7 @@
 #include "base/cleanup.h"
 #include "format/qcow2_update.h"
 #include "op/resize.h"
-
-static void
-log_op(void *arg, const struct plan_op *op)
-{
-	static const char *const name[] = {
-		"write", "clear", "fill", "allocate", "truncate", "barrier",
-	};
-	FILE *f = arg;
-
-	fprintf(f, "%s ", name[op->kind]);
-	if (op->kind == PLAN_BARRIER) {
-		fprintf(f, "%s\n", op->why);
-		return;
-	}
-	fprintf(f, "%u %" PRIu64, op->file, op->hoff);
-	if (op->kind == PLAN_WRITE) {
-		fputc(' ', f);
-		for (uint64_t i = 0; i < op->len; i++)
-			fprintf(f, "%02x", op->data[i]);
-	} else if (op->kind != PLAN_TRUNCATE) {
-		fprintf(f, " %" PRIu64, op->len);
-	}
-	fputc('\n', f);
-}
+#include "plan_log.h"
 
 static enum preallocation
 mode(const char *s)
@@ -82,7 +55,7 @@ main(int argc, char **argv)
 	rq.path = argv[optind];
 	rq.size = strtoull(argv[optind + 1], NULL, 10);
 	if (log) {
-		rq.tap = log_op;
+		rq.tap = plan_log;
 		rq.tap_arg = log;
 	}
 	if (resize_run(&rq, &ret, &e) < 0) {

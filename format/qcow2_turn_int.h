@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Between qcow2_turn.c and qcow2_turn_run.c only. */
+#ifndef FORMAT_QCOW2_TURN_INT_H
+#define FORMAT_QCOW2_TURN_INT_H
+
+#include "format/qcow2_turn.h"
+
+/* n clusters in a row for copies, behind the end of the file. */
+int qcow2_turn_place(struct qcow2_turn *t, uint64_t n, uint64_t *ret,
+	struct err *e);
+/* Plans the new blocks and their table; nothing is placed afterwards. */
+int qcow2_turn_counts(struct qcow2_turn *t, struct err *e);
+/* The old blocks become what the new ones are, without the copies. */
+int qcow2_turn_renew_counts(struct qcow2_turn *t, struct err *e);
+
+#endif
