@@ -57,6 +57,10 @@ def valid_pairs():
     return found, reasons
 
 
+# of cases for the pairs that are empty yet
+ROUNDS = 8
+
+
 def pairs_of(case):
     features = table.features(case)
     for i, a in enumerate(features):
@@ -193,32 +197,59 @@ def arguments():
     return p.parse_args()
 
 
+class Tally:
+    """What the cases that ran have shown."""
+
+    def __init__(self):
+        self.counts, self.tried, self.refused = (collections.Counter()
+                                                 for _ in range(3))
+        self.failed = self.done = 0
+
+    def run(self, names, root, args):
+        with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
+            jobs = [pool.submit(run_case, n, root, args.keep) for n in names]
+            for job in concurrent.futures.as_completed(jobs):
+                if job.cancelled():
+                    continue
+                self.add(*job.result())
+                if self.failed == args.stop:
+                    for other in jobs:
+                        other.cancel()
+
+    def add(self, name, fault, refusal):
+        self.done += 1
+        self.tried.update(pairs_of(draw(name)))
+        if fault:
+            self.failed += 1
+            print(f"FAIL {name}\n  {fault}\n", flush=True)
+        elif refusal:
+            self.refused[refusal] += 1
+        else:
+            self.counts.update(pairs_of(draw(name)))
+
+
+def more_cases(seed, pairs, tally, start):
+    """A case for every pair that none has shown: those planned for it were
+    refused for something else."""
+    wanted = (dict(p) for p in pairs if not tally.counts[p])
+    names = (case_name(seed, start + i, w) for i, w in enumerate(wanted))
+    return [n for n in names if draw(n)]
+
+
 def main():
     args = arguments()
     pairs, reasons = valid_pairs()
     only = case_from_name(":" + args.only)[1]
     names = args.case or plan_cases(args.seed, args.cases, pairs, only)
     root = tempfile.mkdtemp(prefix="byre-differential-")
-    counts, tried, refused = (collections.Counter() for _ in range(3))
-    failed = done = 0
-    with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
-        jobs = [pool.submit(run_case, n, root, args.keep) for n in names]
-        for job in concurrent.futures.as_completed(jobs):
-            if job.cancelled():
-                continue
-            name, fault, refusal = job.result()
-            done += 1
-            tried.update(pairs_of(draw(name)))
-            if fault:
-                failed += 1
-                print(f"FAIL {name}\n  {fault}\n", flush=True)
-                if failed == args.stop:
-                    for other in jobs:
-                        other.cancel()
-            elif refusal:
-                refused[refusal] += 1
-            else:
-                counts.update(pairs_of(draw(name)))
+    tally = Tally()
+    tally.run(names, root, args)
+    for _ in range(ROUNDS if args.require_pairs else 0):
+        if not tally.failed:
+            tally.run(more_cases(args.seed, pairs, tally, tally.done), root,
+                      args)
+    counts, tried, refused = tally.counts, tally.tried, tally.refused
+    failed, done = tally.failed, tally.done
     if not args.keep or not failed:
         shutil.rmtree(root, ignore_errors=True)
     if not args.case:
