@@ -18,6 +18,9 @@
 #include "format/qcow2.h"
 #include "io/lock.h"
 
+/* How often a message may say "backing file": it has room for a few. */
+#define PREFIXES_MAX 6u
+
 static int
 lock_reader(struct file *f, const struct chain_request *rq, struct err *e)
 {
@@ -163,6 +166,7 @@ chain_open(struct chain **ret, struct file *top,
 	const struct chain_request *rq, struct err *e)
 {
 	CLEANUP(chain_close_p) struct chain *c = calloc(1, sizeof(*c));
+	unsigned i;
 
 	if (!c) {
 		file_close(top);
@@ -185,7 +189,10 @@ chain_open(struct chain **ret, struct file *top,
 
 		if (open_backing(c, rq, e)) {
 			err_file(e, from->file->name);
-			return err_prefix(e, "Could not open backing file");
+			/* once for each file on the way, as QEMU says it */
+			for (i = 0; i < units_min(c->n, PREFIXES_MAX); i++)
+				err_prefix(e, "Could not open backing file");
+			return -1;
 		}
 	}
 	c->size = c->im[0]->size;

@@ -213,7 +213,7 @@ qcow2_edit_l2_at(struct qcow2_edit *d, uint64_t l1x, uint64_t *ret_hoff,
 			"L1 entry %" PRIu64 " has reserved bits set", l1x);
 	if (hoff & (qcow2_cluster_size(d->h) - 1))
 		return err_set(e, ERR_CORRUPT, "L2 table offset 0x%" PRIx64
-			" unaligned (L1 index: 0x%" PRIx64 ")", hoff, l1x);
+			" unaligned (L1 index: %#" PRIx64 ")", hoff, l1x);
 	if (hoff != 0 && hoff >= d->plan.end[PLAN_IMAGE])
 		return err_set(e, ERR_CORRUPT, "L2 table at %" PRIu64
 			" lies beyond the end of the file", hoff);

@@ -271,7 +271,7 @@ walk_l1_entry(struct walk *w, uint64_t l1x, uint64_t entry, uint64_t voff,
 
 	if (l2_hoff & (qcow2_cluster_size(&w->q->h) - 1))
 		return err_set(e, ERR_CORRUPT, "L2 table offset 0x%" PRIx64
-			" unaligned (L1 index: 0x%" PRIx64 ")", l2_hoff, l1x);
+			" unaligned (L1 index: %#" PRIx64 ")", l2_hoff, l1x);
 	if (l2_hoff >= w->table_end) {
 		/* a table of zeros is what QEMU finds there */
 		if (!(w->im->flags & IMAGE_VERBATIM) &&

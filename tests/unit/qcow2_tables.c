@@ -315,7 +315,7 @@ START_TEST(misaligned_tables)
 	im = image_of(sizeof(b), 0, NULL);
 	ck_assert_int_eq(describe(im, 0, 512), -1);
 	ck_assert_str_eq(e.msg,
-		"L2 table offset 0x1200 unaligned (L1 index: 0x0)");
+		"L2 table offset 0x1200 unaligned (L1 index: 0)");
 	image_close(im);
 }
 END_TEST
