@@ -178,10 +178,15 @@ class Judge:
                             self.after.get((name, snapshot))) if x]
         if now in olds:
             return None
-        if now[0] not in [x[0] for x in olds]:
+        sizes = sorted(x[0] for x in olds)
+        # a raw file grows write by write
+        if now[0] not in sizes and (self.case.format_of(name) != "raw" or
+                                    not sizes[0] < now[0] < sizes[-1]):
             return f"{what}: {now[0]} bytes"
         if snapshot:
             return f"{what}: another content"
+        # what a change of size added are zeros until they are written
+        olds[0] = (olds[0][0], olds[0][1].ljust(len(now[1]), b"\0"))
         for at in range(0, len(now[1]), SECTOR):
             s = now[1][at:at + SECTOR]
             if all(s != o[1][at:at + len(s)] for o in olds):

@@ -85,10 +85,11 @@ CASES = {
     "snapshot-d": Case(image(SMALL, "160K", *SNAPPED), "snapshot -d s t"),
     "snapshot-d-first": Case(
         image(SMALL, "160K", *SNAPPED, OTHER, "write -P 6 0 20k"),
-        "snapshot -d s t"),
+        # 2: no cluster becomes the only user's
+        "snapshot -d s t", spare=(2,)),
     "snapshot-d-own": Case(
         image(SMALL, "160K", *DATA, SNAP, "discard 0 160k"),
-        "snapshot -d s t"),
+        "snapshot -d s t", spare=(2,)),  # as above
     "snapshot-d-wide": Case(
         image(SMALL + ",refcount_bits=64", "160K", *SNAPPED),
         "snapshot -d s t", long=True),
@@ -131,7 +132,8 @@ CASES = {
         image(SMALL, "64K", "write -P 7 0 64k", name="base") +
         image("cluster_size=4k", "256K", "write -P 1 40k 10k",
               "write -P 2 200k 20k", base="base"),
-        "commit -q t", traced=("t", "base")),
+        # 2: the base has grown, its data come next
+        "commit -q t", traced=("t", "base"), spare=(2,)),
     "commit-raw": Case(
         ["truncate -s 64K base.raw"] +
         image(SMALL, "128K", "write -P 1 10k 10k", "write -P 2 90k 20k",
