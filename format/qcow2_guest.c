@@ -90,6 +90,12 @@ qcow2_guest_close(struct qcow2_guest *g)
 	free(g);
 }
 
+struct qcow2_edit *
+qcow2_guest_edit(struct qcow2_guest *g)
+{
+	return &g->d;
+}
+
 uint64_t
 qcow2_guest_unit(const struct qcow2_guest *g)
 {

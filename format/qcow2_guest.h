@@ -39,6 +39,8 @@ struct qcow2_guest_request {
  * that would have to note the change. */
 int qcow2_guest_open(struct qcow2_guest **ret, struct chain *c,
 	const struct qcow2_guest_request *rq, struct err *e);
+/* For what is changed beside the data, after a settle. */
+struct qcow2_edit *qcow2_guest_edit(struct qcow2_guest *g);
 /* The unit in which zeros cost nothing: a cluster, or a subcluster. */
 uint64_t qcow2_guest_unit(const struct qcow2_guest *g);
 /* Calls in guest order, no byte twice in a segment, from one thread at a time;

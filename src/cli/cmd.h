@@ -15,6 +15,7 @@ int cmd_info(struct options_args *a);
 int cmd_inspect(struct options_args *a);
 int cmd_map(struct options_args *a);
 int cmd_measure(struct options_args *a);
+int cmd_rebase(struct options_args *a);
 int cmd_resize(struct options_args *a);
 int cmd_snapshot(struct options_args *a);
 

@@ -42,7 +42,7 @@ static const struct command commands[] = {
 	{"info", &table_info, compat_info},
 	{"map", &table_map, compat_map},
 	{"measure", &table_measure, compat_measure},
-	{"rebase", NULL, NULL},
+	{"rebase", &table_rebase, compat_rebase},
 	{"resize", &table_resize, compat_resize},
 	{"snapshot", &table_snapshot, compat_snapshot},
 };

@@ -22,6 +22,7 @@ int compat_create(int argc, char **argv);
 int compat_info(int argc, char **argv);
 int compat_map(int argc, char **argv);
 int compat_measure(int argc, char **argv);
+int compat_rebase(int argc, char **argv);
 int compat_resize(int argc, char **argv);
 int compat_snapshot(int argc, char **argv);
 

@@ -31,6 +31,7 @@ static const struct command commands[] = {
 	{&table_inspect, cmd_inspect},
 	{&table_map, cmd_map},
 	{&table_measure, cmd_measure},
+	{&table_rebase, cmd_rebase},
 	{&table_resize, cmd_resize},
 	{&table_snapshot, cmd_snapshot},
 };

@@ -14,6 +14,7 @@ extern const struct options_table table_info;
 extern const struct options_table table_inspect;
 extern const struct options_table table_map;
 extern const struct options_table table_measure;
+extern const struct options_table table_rebase;
 extern const struct options_table table_resize;
 extern const struct options_table table_snapshot;
 

@@ -330,6 +330,53 @@ prepare_kinds(struct emit *m, const struct window *w, struct err *e)
 	return 0;
 }
 
+/* Units of [a, b) in which the two sides differ. */
+static int
+add_differing(struct emit *m, struct emit_shared *s, const struct window *w,
+	const uint8_t *buf, uint64_t a, uint64_t b, struct err *e)
+{
+	uint64_t unit = s->rq->sink->zero_unit, from = s->rq->zero_from, end;
+
+	for (; a < b; a = end) {
+		struct emit_run *last = m->n ? &m->run[m->n - 1] : NULL;
+		int kind = a >= from ? RUN_ZERO : RUN_DATA;
+
+		end = units_min(b, units_align_down(a, unit) + unit);
+		if (a < from)
+			end = units_min(end, units_max(from, a + 1));
+		if (memcmp(buf + (a - w->voff), m->other + (a - w->voff),
+			    end - a) == 0)
+			continue;
+		if (last && (int)last->kind == kind &&
+			last->voff + last->len == a)
+			last->len += end - a;
+		else if (add_run(m, kind, a, end - a, e))
+			return -1;
+	}
+	return 0;
+}
+
+static int
+prepare_diff(struct emit *m, struct emit_shared *s, const struct window *w,
+	const uint8_t *buf, struct err *e)
+{
+	size_t i = 0;
+
+	while (i < w->n) {
+		uint64_t a = w->v[i].voff, b = a;
+
+		if (w->v[i].kind == EXTENT_HOLE) {
+			i++;
+			continue;
+		}
+		for (; i < w->n && w->v[i].kind != EXTENT_HOLE; i++)
+			b = w->v[i].voff + w->v[i].len;
+		if (add_differing(m, s, w, buf, a, b, e))
+			return -1;
+	}
+	return 0;
+}
+
 int
 emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
 	const struct window *w, const uint8_t *buf, struct err *e)
@@ -341,6 +388,8 @@ emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
 		digest_window(m, w, buf);
 	if (s->rq->sink->as_read)
 		return prepare_as_read(m, s, w, (uint8_t *)buf, e);
+	if (m->other)
+		return prepare_diff(m, s, w, buf, e);
 	if (s->rq->keep_kinds)
 		return prepare_kinds(m, w, e);
 	while (i < w->n) {

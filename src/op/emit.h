@@ -44,6 +44,7 @@ struct emit {
 	uint8_t *packed; /* a window's worth of packed clusters */
 	struct digest_value *leaf;
 	size_t n_leaves;
+	const uint8_t *other; /* of a diff: the other side's bytes */
 	bool in_kernel;  /* this window was cloned or copied already */
 };
 

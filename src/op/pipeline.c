@@ -20,6 +20,7 @@
 #include "io/pool.h"
 #include "op/emit.h"
 #include "op/fetch.h"
+#include "op/scan_diff.h"
 
 /* Memory per worker goes to slots: window plus packed input plus packed
  * output, up to this much, but two slots at least when I/O is queued. */
@@ -30,6 +31,8 @@
 struct slot {
 	struct window w;
 	struct fetch f;
+	struct window other; /* of a diff: the other side */
+	struct fetch other_f;
 	struct emit m;
 	enum { SLOT_FREE, SLOT_READING, SLOT_WRITING } state;
 };
@@ -109,12 +112,12 @@ drain(struct worker *k, struct slot *s, struct err *e)
 }
 
 static int
-submit_all(struct worker *k, struct slot *s, struct err *e)
+submit_all(struct worker *k, struct slot *s, struct fetch *f, struct err *e)
 {
 	size_t i;
 
-	for (i = 0; i < s->f.n_req; i++)
-		if (submit(k, s, &s->f.req[i], e))
+	for (i = 0; i < f->n_req; i++)
+		if (submit(k, s, &f->req[i], e))
 			return -1;
 	return 0;
 }
@@ -140,8 +143,12 @@ begin(struct worker *k, struct slot *s, struct err *e)
 		return -1;
 	pthread_mutex_lock(&p->scan_mutex);
 	s->w.len = 0;
-	r = atomic_load(&p->rq->sink->full) ? 0
-		: scan_next(&p->scan, &s->w, e);
+	if (atomic_load(&p->rq->sink->full))
+		r = 0;
+	else if (p->rq->diff)
+		r = scan_diff_next(p->rq->diff, &s->w, &s->other, e);
+	else
+		r = scan_next(&p->scan, &s->w, e);
 	pthread_mutex_unlock(&p->scan_mutex);
 	if (r)
 		return -1;
@@ -149,14 +156,18 @@ begin(struct worker *k, struct slot *s, struct err *e)
 		k->ended = true;
 		return 0;
 	}
-	s->f.n_req = 0;
+	s->f.n_req = s->other_f.n_req = 0;
 	s->state = SLOT_READING;
 	k->used++;
 	if (s->w.empty || emit_in_kernel(&s->m, &p->shared, &s->w))
 		return 0;
-	if (fetch_plan(&s->f, &s->w, e))
+	if (fetch_plan(&s->f, &s->w, e) || submit_all(k, s, &s->f, e))
 		return -1;
-	return submit_all(k, s, e);
+	if (!p->rq->diff)
+		return 0;
+	if (fetch_plan(&s->other_f, &s->other, e))
+		return -1;
+	return submit_all(k, s, &s->other_f, e);
 }
 
 /* Sleeps until what was written is due. Naps are short, so that an interrupt
@@ -228,8 +239,11 @@ process(struct worker *k, struct slot *s, struct err *e)
 	if (drain(k, s, e))
 		return -1;
 	if (!s->w.empty && !s->m.in_kernel) {
-		if (fetch_finish(&s->f, &k->codecs, &s->w, e))
+		if (fetch_finish(&s->f, &k->codecs, &s->w, e) ||
+			(rq->diff && fetch_finish(&s->other_f, &k->codecs,
+				&s->other, e)))
 			return -1;
+		s->m.other = rq->diff ? s->other_f.buf : NULL;
 		if (emit_prepare(&s->m, &p->shared, &k->packer, &s->w,
 			    s->f.buf, e))
 			return -1;
@@ -247,7 +261,7 @@ process(struct worker *k, struct slot *s, struct err *e)
 	if (r || emit_requests(&s->m, &p->shared, &s->f, e))
 		return -1;
 	s->state = SLOT_WRITING;
-	return submit_all(k, s, e);
+	return submit_all(k, s, &s->f, e);
 }
 
 /* Waits for the oldest slot's writes and frees it. */
@@ -269,8 +283,8 @@ retire(struct worker *k, struct slot *s, struct err *e)
 		return err_file(e, r->file->name);
 	}
 	emit_written(&s->m, &k->p->shared, &s->f);
-	k->bytes_read += s->f.host_bytes;
-	s->f.host_bytes = 0;
+	k->bytes_read += s->f.host_bytes + s->other_f.host_bytes;
+	s->f.host_bytes = s->other_f.host_bytes = 0;
 	s->state = SLOT_FREE;
 	k->head = (k->head + 1) % k->p->slots;
 	k->used--;
@@ -322,7 +336,9 @@ open_worker(struct worker *k, struct err *e)
 		codec_open(&k->packer, rq->codec, &rq->codec_params, e))
 		return -1;
 	for (i = 0; i < k->p->slots; i++) {
-		if (fetch_open(&k->slot[i].f, k->p->scan.window, e))
+		if (fetch_open(&k->slot[i].f, k->p->scan.window, e) ||
+			(rq->diff && fetch_open(&k->slot[i].other_f,
+				k->p->scan.window, e)))
 			return -1;
 		if (emit_open(&k->slot[i].m, &k->p->shared, e))
 			return -1;
@@ -340,6 +356,8 @@ close_worker(struct worker *k)
 		engine_close(&k->engine);
 	for (i = 0; i < SLOTS_MAX; i++) {
 		fetch_close(&k->slot[i].f);
+		fetch_close(&k->slot[i].other_f);
+		scan_window_free(&k->slot[i].other);
 		emit_close(&k->slot[i].m);
 		scan_window_free(&k->slot[i].w);
 	}
@@ -461,6 +479,8 @@ set_up(struct pipeline *p, const struct pipeline_request *rq)
 	pthread_mutex_init(&p->watch_mutex, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &p->started);
 	emit_shared_init(&p->shared, rq, p->scan.window);
+	if (rq->diff)
+		rq->diff->window = p->scan.window;
 }
 
 int
@@ -484,7 +504,7 @@ pipeline_run(const struct pipeline_request *rq, struct pipeline_result *ret,
 		*e = p->why;
 	if (r == 0) {
 		ret->bytes_data = emit_bytes(&p->shared);
-		ret->end = p->scan.cursor;
+		ret->end = rq->diff ? rq->diff->cursor : p->scan.cursor;
 		ret->bytes_zero = ret->end - rq->from - ret->bytes_data;
 		ret->bytes_read = emit_bytes_read(&p->shared);
 		digest_feed_end(&p->digest);

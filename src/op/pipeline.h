@@ -22,6 +22,10 @@
 struct pipeline_request {
 	const struct scan_source *src;
 	unsigned n_src;
+	/* windows come from here instead, and only what differs between the
+	 * two sides is placed; NULL: all of src */
+	struct scan_diff *diff;
+	uint64_t zero_from;     /* diff: from here on the old side is zeros */
 	uint32_t base;          /* see struct scan */
 	struct chain *cow;      /* see struct scan */
 	uint64_t from;          /* guest byte to begin at */

@@ -125,3 +125,12 @@ for opts in "-o cluster_size=512" "-o cluster_size=16k,extended_l2=on"; do
 	lose b before "$front" commit t
 	lose t after "$front" commit t
 done
+
+# the guest sees the same all the time; only the name leads elsewhere
+for opts in "-o cluster_size=512" "-o cluster_size=16k,extended_l2=on"; do
+	make b "$opts" 700k 'write -P 1 0 500k'
+	make c "$opts" 900k 'write -P 1 0 100k' 'write -P 2 400k 400k'
+	make t "-b b -F qcow2 $opts" 1M 'write -P 5 10k 100k' snapshot \
+		'write -z 300k 32k' 'write -P 6 690k 20k'
+	lose t before "$front" rebase -b c -F qcow2 t
+done
