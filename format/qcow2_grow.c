@@ -25,7 +25,7 @@ struct grow {
 	uint64_t new_size;
 	enum preallocation mode;
 	bool zero;      /* a backing file would show: zeros must hide it */
-	uint64_t first; /* the first cluster that is new as a whole, bytes */
+	uint64_t first; /* the first cluster to be linked, bytes */
 	uint64_t next;  /* host byte behind the data placed last; 0: none */
 	uint64_t chunk_end; /* guest byte where the search starts anew */
 	struct qcow2_head head;
@@ -272,6 +272,10 @@ link_table(struct grow *g, struct qcow2_l2 *t, uint64_t voff, uint64_t n,
 			return -1;
 	}
 	set_run(g, t, l2x, n, g->next);
+	/* all of the head's cluster has been written */
+	if (g->head.p && voff == g->head.voff)
+		qcow2_edit_l2_set(g->d, t, l2x, g->next | QCOW2_COPIED,
+			SUB_ALLOCATED);
 	g->next += n * g->cs;
 	return 0;
 }
@@ -309,9 +313,11 @@ allocate_area(struct grow *g, struct err *e)
 		g->next, used - g->next, e) < 0)
 		return -1;
 	used = units_max(d->plan.end[PLAN_IMAGE], g->next);
-	if (end <= used)
-		return 0;
-	return plan_range(&d->plan, kind, PLAN_IMAGE, used, end - used, e);
+	if (end > used && plan_range(&d->plan, kind, PLAN_IMAGE, used,
+		end - used, e) < 0)
+		return -1;
+	return g->head.p == NULL ? 0 : plan_write(&d->plan, PLAN_IMAGE,
+		g->next, g->head.p, g->cs, e);
 }
 
 static int
@@ -340,8 +346,12 @@ new_area(struct grow *g, struct err *e)
 	bool data = g->mode == PREALLOC_FALLOC || g->mode == PREALLOC_FULL;
 	bool inside = data && !g->d->data_file;
 
-	if (g->mode != PREALLOC_OFF && qcow2_head_fix(g->d, &g->head, true,
-		g->zero || inside, e) < 0)
+	/* A cluster in which the old size ends becomes part of the new area:
+	 * QEMU copies it there, wherever it was. */
+	if (inside && g->head.p)
+		g->first = g->head.voff;
+	else if (g->mode != PREALLOC_OFF &&
+		qcow2_head_fix(g->d, &g->head, true, g->zero, e) < 0)
 		return -1;
 	if (inside && allocate_area(g, e) < 0)
 		return -1;
