@@ -298,11 +298,20 @@ read_end(const struct scan *s)
 	uint64_t slice = slice_bytes(s->ext_chain->im[0]);
 	uint64_t at = s->cursor - s->ext_start; /* in the source */
 	uint64_t start = x->voff, end = x->voff + x->len;
+	uint64_t unit, cut;
 
 	if (slice != UINT64_MAX) {
 		start = units_max(start, at - at % slice);
 		end = units_min(end, at - at % slice + slice);
 	}
+	/* a run that ends within a cluster of the source is cut at that
+	 * cluster's start, and the rest is looked at for itself */
+	unit = s->ext_chain->im[0]->cluster_size;
+	cut = unit ? units_align_down(end, unit) : end;
+	if (cut > start && at < cut)
+		end = cut;
+	else if (cut > start)
+		start = cut;
 	if (x->kind == EXTENT_DATA || x->kind == EXTENT_PACKED || s->cut_holes)
 		end = units_min(end,
 			start + ((at - start) / READ_MAX + 1) * READ_MAX);

@@ -206,6 +206,28 @@ START_TEST(part_of_a_target_cluster_is_copied_up)
 }
 END_TEST
 
+START_TEST(reads_end_where_the_last_cluster_begins)
+{
+	struct bench b;
+	struct scan_source src = {.chain = &b.chain, .size = MIB + 8 * KIB};
+	struct window w = {0};
+	struct scan *s;
+
+	make(&b, "d", MIB, MIB + 8 * KIB);
+	b.im.cluster_size = 64 * KIB;
+	s = start(&src, 1, MIB + 8 * KIB);
+	s->as_read = true;
+	s->window = 2 * MIB;
+	ck_assert_int_eq(scan_next(s, &w, NULL), 0);
+	ck_assert_uint_eq(w.len, MIB + 8 * KIB);
+	ck_assert_uint_eq(w.n, 2);
+	ck_assert_uint_eq(w.v[0].len, MIB);
+	ck_assert_uint_eq(w.v[1].voff, MIB);
+	scan_window_free(&w);
+	free(s);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -218,6 +240,7 @@ main(void)
 	tcase_add_test(t, data_is_cut_at_windows_and_long_holes_are_not);
 	tcase_add_test(t, every_byte_cuts_holes_too);
 	tcase_add_test(t, sources_follow_each_other_at_odd_offsets);
+	tcase_add_test(t, reads_end_where_the_last_cluster_begins);
 	tcase_add_test(t, part_of_a_target_cluster_is_copied_up);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
