@@ -116,10 +116,11 @@ refuse_features(struct span head, const struct qcow2_header *h, struct err *e)
 	size_t o = 0;
 
 	if (find_features(head, h, &at, &len)) {
-		for (i = 0; i + FEATURE_ENTRY <= len && unknown; i += FEATURE_ENTRY) {
-			uint8_t b[FEATURE_ENTRY];
+		/* the last entry may be cut short, as in QEMU */
+		for (i = 0; i < len && unknown; i += FEATURE_ENTRY) {
+			uint8_t b[FEATURE_ENTRY] = {0};
 
-			peek(head, at + i, b, sizeof(b));
+			peek(head, at + i, b, units_min(sizeof(b), len - i));
 			if (b[2] == '\0')
 				break;
 			if (b[0] != 0 || b[1] > 63 ||
