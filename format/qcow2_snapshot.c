@@ -132,7 +132,8 @@ walk_next(struct walk *w, struct info_snapshot *ret, struct err *e)
 	if (w->t.done > QCOW2_SNAPSHOT_TABLE_MAX) {
 		clear(&s);
 		return err_set(e, ERR_LIMIT,
-			"Snapshot table is too big (more than %u bytes)",
+			"Snapshot table is too big (%" PRIu32 " snapshots lie "
+			"past %u bytes)", w->h->n_snapshots - w->i,
 			QCOW2_SNAPSHOT_TABLE_MAX);
 	}
 	w->i++;

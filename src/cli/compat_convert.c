@@ -229,7 +229,8 @@ target(struct job *j, struct convert_request *rq)
 	if (j->o.qcow2.backing && j->n_src > 1)
 		return compat_fail("Having a backing file for the target makes "
 			"no sense when concatenating multiple input images");
-	if (j->o.qcow2.backing && !j->o.qcow2.backing_format)
+	if (!a->no_create && j->o.qcow2.backing &&
+		!j->o.qcow2.backing_format)
 		return compat_fail("Use of backing file requires explicit "
 			"backing format");
 	if (a->compress && format != FORMAT_QCOW2)

@@ -28,7 +28,10 @@ show(const struct options_args *a, const char *operand, bool json)
 		const char *at = compat_is_about(&e, s.path) || !e.file[0]
 			? operand : e.file;
 
-		compat_open_failed(at, NULL, &e);
+		if (strstr(e.msg, "creates an infinite loop."))
+			compat_fail("%s", e.msg);
+		else
+			compat_open_failed(at, NULL, &e);
 		name_free(&n);
 		return 1;
 	}

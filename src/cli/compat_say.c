@@ -69,6 +69,40 @@ starts(const char *s, const char *prefix)
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+/* What of msg is qemu-img's sentence: values that the library adds behind it
+ * in brackets are not. Those of QEMU itself begin with no digit. */
+static int
+sentence(const struct err *e, const char *msg)
+{
+	const char *values = strrchr(msg, '(');
+	size_t len = strlen(msg);
+
+	if ((e->kind == ERR_CORRUPT || e->kind == ERR_LIMIT) && values &&
+		values > msg && values[-1] == ' ' && values[1] >= '0' &&
+		values[1] <= '9' && strchr(values, ')') == msg + len - 1)
+		len = (size_t)(values - 1 - msg);
+	return (int)len;
+}
+
+/* Faults of the snapshot table, for which qemu-img knows a way out. */
+static bool
+snapshot_fault(const char *msg, struct buf *out)
+{
+	unsigned n;
+
+	if (sscanf(msg, "snapshot %u: Too much extra metadata", &n) == 1)
+		buf_fmt(out, "Too much extra metadata in snapshot table entry "
+			"%u\nYou can force-remove this extra metadata with "
+			"qemu-img check -r all", n);
+	else if (sscanf(msg, "Snapshot table is too big (%u", &n) == 1)
+		buf_fmt(out, "Snapshot table is too big\nYou can force-remove "
+			"all %u overhanging snapshots with qemu-img check -r "
+			"all", n);
+	else
+		return false;
+	return true;
+}
+
 #define BACKING "Could not open backing file: "
 /* What format/chain puts in front of a fault of an external data file. */
 #define DATA_FILE "data file: "
@@ -105,8 +139,9 @@ compat_text(const struct err *e, bool creating, struct buf *out)
 			SCNu64, &len, &at) == 2)
 		buf_fmt(out, "error while reading at byte %" PRIu64 ": %s", at,
 			strerror(e->eno));
-	else
-		buf_fmt(out, "%s%s%s", msg, e->eno ? ": " : "",
+	else if (!snapshot_fault(msg, out))
+		buf_fmt(out, "%.*s%s%s", sentence(e, msg), msg,
+			e->eno ? ": " : "",
 			e->eno ? strerror(e->eno) : "");
 	if (e->kind == ERR_BUSY && e->file[0])
 		buf_fmt(out, "\nIs another process using the image [%s]?",
@@ -176,6 +211,8 @@ compat_snapshot_failed(const struct err *e)
 		compat_fail("Failed to load snapshot: Block format 'raw' used "
 			"by device '' does not support temporarily loading "
 			"internal snapshots");
+	else if (starts(e->msg, "Snapshot L1 table"))
+		compat_fault("Failed to load snapshot: ", e, false);
 	else
 		return false;
 	return true;

@@ -321,7 +321,7 @@ imgopts_valid_list(const char *list)
 {
 	size_t len = strlen(list), tail = 0;
 
-	if (len == 0 || (list[0] == ',' && list[1] != ','))
+	if (len == 0 || list[0] == ',')
 		return false;
 	while (tail < len && list[len - 1 - tail] == ',')
 		tail++;

@@ -31,8 +31,8 @@ void imgopts_free(struct imgopts *o);
 /* True for an option list that asks for help. */
 bool imgopts_wants_help(const struct options_list *lists);
 void imgopts_help(enum format format, struct buf *out);
-/* False for a list that qemu-img calls invalid: empty, or with a comma at an
- * end. */
+/* False for a list that qemu-img calls invalid: empty, with a comma in front,
+ * or with an odd number of them at its end. */
 bool imgopts_valid_list(const char *list);
 /* qemu-img's second line and third line for a bad size, or "". */
 const char *imgopts_hint(const struct err *e);

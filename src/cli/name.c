@@ -54,7 +54,7 @@ static int
 plain(char **ret, const char *text, struct err *e)
 {
 	size_t len = protocol_len(text);
-	char proto[32], q[80];
+	char proto[32], q[80], *path;
 
 	if ((len == 4 && memcmp(text, "file", 4) == 0) ||
 		(len == 11 && memcmp(text, "host_device", 11) == 0))
@@ -70,10 +70,14 @@ plain(char **ret, const char *text, struct err *e)
 	if (*text == '\0')
 		return err_set(e, ERR_USAGE,
 			"The 'file' block driver requires a file name");
-	free(*ret);
-	*ret = strdup(text);
-	if (!*ret)
+	/* what is left must not be taken for a protocol by those who read it */
+	path = malloc(strlen(text) + 3);
+	if (!path)
 		return err_sys(e, ENOMEM, "cannot keep a name");
+	strcpy(path, len && protocol_len(text) ? "./" : "");
+	strcat(path, text);
+	free(*ret);
+	*ret = path;
 	return 0;
 }
 

@@ -406,6 +406,8 @@ f create -f qcow2 -o size=1M new.img 2M
 f create -f qcow2 -o '' new.img 1M
 f create -f qcow2 -o ,a new.img 1M
 f create -f qcow2 -o a, new.img 1M
+f create -f qcow2 -o ,, new.img 1M
+f create -f qcow2 -o a,, new.img 1M
 f create -f qcow2 -o help=1 new.img 1M
 f create -f nosuch -o help
 f create -f qcow2 -o backing_file=plain new.img
