@@ -10,6 +10,7 @@ int cmd_commit(struct options_args *a);
 int cmd_compare(struct options_args *a);
 int cmd_convert(struct options_args *a);
 int cmd_create(struct options_args *a);
+int cmd_dd(struct options_args *a);
 int cmd_digest(struct options_args *a);
 int cmd_info(struct options_args *a);
 int cmd_inspect(struct options_args *a);

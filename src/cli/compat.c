@@ -38,7 +38,7 @@ static const struct command commands[] = {
 	{"compare", &table_compare, compat_compare},
 	{"convert", &table_convert, compat_convert},
 	{"create", &table_create, compat_create},
-	{"dd", NULL, NULL},
+	{"dd", &table_dd, compat_dd},
 	{"info", &table_info, compat_info},
 	{"map", &table_map, compat_map},
 	{"measure", &table_measure, compat_measure},

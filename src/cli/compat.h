@@ -19,6 +19,7 @@ int compat_commit(int argc, char **argv);
 int compat_compare(int argc, char **argv);
 int compat_convert(int argc, char **argv);
 int compat_create(int argc, char **argv);
+int compat_dd(int argc, char **argv);
 int compat_info(int argc, char **argv);
 int compat_map(int argc, char **argv);
 int compat_measure(int argc, char **argv);

@@ -26,6 +26,7 @@ static const struct command commands[] = {
 	{&table_compare, cmd_compare},
 	{&table_convert, cmd_convert},
 	{&table_create, cmd_create},
+	{&table_dd, cmd_dd},
 	{&table_digest, cmd_digest},
 	{&table_info, cmd_info},
 	{&table_inspect, cmd_inspect},

@@ -9,6 +9,7 @@ extern const struct options_table table_commit;
 extern const struct options_table table_compare;
 extern const struct options_table table_convert;
 extern const struct options_table table_create;
+extern const struct options_table table_dd;
 extern const struct options_table table_digest;
 extern const struct options_table table_info;
 extern const struct options_table table_inspect;

@@ -86,3 +86,26 @@ static const struct options_spec measure_rows[] = {
 const struct options_table table_measure = {
 	"measure", "Says how large a new image would be.", "[FILE]",
 	measure_rows, COUNT_OF(measure_rows)};
+
+static const struct options_spec dd_rows[] = {
+	ROW_HELP,
+	ROW_OBJECT,
+	ROW_IMAGE_OPTS,
+	ROW_FORMAT,
+	TEXT('O', "output-format", output_format, ON_BYRE | ON_QEMU, "FMT",
+		"format of the target: raw (default) or qcow2"),
+	ROW_FORCE_SHARE,
+	ROW_TRUSTED,
+	ROW_ALLOW,
+	ROW_MAX_SIZE,
+	ROW_LENIENT,
+	ROW_UNTRUSTED,
+	FLAG('p', "progress", progress, ON_BYRE, "show progress"),
+	ROW_PROGRESS_FD,
+	FLAG('q', "quiet", quiet, ON_BYRE, "print nothing but errors"),
+};
+
+const struct options_table table_dd = {
+	"dd", "Copies blocks of an image into a new one.",
+	"if=FILE of=FILE [bs=SIZE] [count=N] [skip=N]", dd_rows,
+	COUNT_OF(dd_rows)};

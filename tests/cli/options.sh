@@ -33,6 +33,7 @@ for c in $("$byre" help --commands); do
 	snapshot) names='-l a' ;;
 	amend) names='-o compat=v3 a' ;;
 	bitmap) names='--add a b' ;;
+	dd) names='if=a of=b' ;;
 	*) names='a 1' ;;
 	esac
 	usage "byre: $c: *Unknown driver 'nosuch'" "$c" -f nosuch $names

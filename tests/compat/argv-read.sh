@@ -191,3 +191,67 @@ x compare plain orphan
 x compare --image-opts plain plain
 x compare --image-opts -f raw file.filename=plain file.filename=plain
 x compare --image-opts -F raw file.filename=plain file.filename=plain
+
+# --- dd
+for i in plain img.qcow2 packed.qcow2 odd nothing i1/disk; do
+	q dd if=$i of=new.img
+	q dd -O qcow2 if=$i of=new.img
+	q dd -O qcow2 bs=1M if=$i of=new.img
+	q dd -O qcow2 bs=100000 if=$i of=new.img
+	q dd bs=1000 count=3 if=$i of=new.img
+	q dd bs=1000 count=30 skip=1 if=$i of=new.img
+	q dd -O qcow2 bs=1000 count=300 skip=7 if=$i of=new.img
+	q dd -O qcow2 bs=4k skip=20 if=$i of=new.img
+	q dd -O raw -f raw bs=70000 if=$i of=new.img
+done
+q dd of=new.img if=plain bs=64k count=0
+q dd if=plain of=new.img count=1000000
+q dd if=plain of=new.img count=8E
+q dd if=plain of=new.img skip=2048
+q dd if=plain of=new.img skip=2049
+q dd if=plain of=new.img skip=8191P bs=1M
+q dd -O qcow2 if=plain of=new.img skip=2049
+q dd if=plain of=new.img bs=1.5k count=0x10
+q dd if=plain of=img.raw bs=1M
+q dd -O qcow2 if=plain of=img.qcow2 bs=1M
+q dd -U if=plain of=new.img
+q dd --image-opts if=driver=qcow2,file.filename=img.qcow2 of=new.img
+q dd if=file:plain of=file:new.img bs=1M
+q dd if=plain if=img.raw of=new.img bs=1M
+q dd -f qcow2 if=img.qcow2 of=new.img bs=1M
+q dd if='with space' of=new.img bs=1M
+f dd
+f dd if=plain
+f dd of=new.img
+f dd plain new.img
+f dd if=plain of=new.img nosuch=1
+f dd if=plain of=new.img bs=0
+f dd if=plain of=new.img bs=2G
+f dd if=plain of=new.img bs=x
+f dd if=plain of=new.img count=x
+f dd if=plain of=new.img count=-1
+f dd if=plain of=new.img skip=x
+f dd if=plain of=new.img skip=9E
+f dd if=plain of=new.img bs
+f dd bs=x nosuch
+f dd -f nosuch if=plain of=new.img
+f dd -f qcow2 if=plain of=new.img
+f dd -O nosuch if=plain of=new.img
+f dd -O nosuch if=missing of=new.img
+f dd if=missing of=new.img
+f dd if=dir of=new.img
+f dd if=plain of=dir
+f dd if=plain of=
+f dd if= of=new.img
+f dd if=plain of=nodir/new.img
+f dd if=plain of=plain
+f dd -O qcow2 if=plain of=plain
+f dd if=orphan of=new.img
+f dd if=plain of=nosuch:foo
+f dd -z if=plain of=new.img
+f dd --bogus
+f dd -O
+f dd --image-opts if=plain of=new.img
+f dd --image-opts -f raw if=file.filename=plain of=new.img
+r "qemu-img: vmdk: not supported by byre" dd -O vmdk if=plain of=new.img
+r "qemu-img: plain: *is a source and the target*" dd -U if=plain of=plain
