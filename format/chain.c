@@ -22,13 +22,31 @@
 #define PREFIXES_MAX 6u
 
 static int
-lock_reader(struct file *f, const struct chain_request *rq, struct err *e)
+lock_reader(struct file *f, bool shared, const struct chain_request *rq,
+	struct err *e)
 {
 	if (rq->force_share)
 		return 0;
-	if (lock_image(f, LOCK_READER_USE, LOCK_READER_KEEP, e))
+	if (lock_image(f, LOCK_READER_USE,
+		    shared ? LOCK_RAW_READER_KEEP : LOCK_READER_KEEP, e))
 		return err_file(e, f->name);
 	return 0;
+}
+
+/* Locks what is about to be opened; where the format decides how, it is found
+ * out first. */
+static int
+lock_format(struct file *f, enum format *format,
+	const struct chain_request *rq, struct err *e)
+{
+	struct probe_result probe;
+
+	if (rq->share_raw && !rq->force_share && *format == FORMAT_PROBE) {
+		if (probe_load(f, &probe, e))
+			return err_file(e, f->name);
+		*format = probe.format;
+	}
+	return lock_reader(f, rq->share_raw && *format == FORMAT_RAW, rq, e);
 }
 
 /* Makes room for one more image: three tables grow together. */
@@ -61,14 +79,14 @@ open_data_file(struct image *im, const char *path,
 		if (file_open(&im->data_file, AT_FDCWD, path,
 			im->file->direct ? FILE_DIRECT : FILE_READ, e))
 			return -1;
-		return lock_reader(im->data_file, rq, e);
+		return lock_reader(im->data_file, false, rq, e);
 	}
 	if (!im->data_name)
 		return err_set(e, ERR_CORRUPT,
 			"'data-file' is required for this image");
 	if (gate_open(rq->gate, im, im->data_name, "data file",
 		    &im->data_file, e) == 0 &&
-		lock_reader(im->data_file, rq, e) == 0)
+		lock_reader(im->data_file, false, rq, e) == 0)
 		return 0;
 	/* a refusal is the image's, and says so by itself */
 	return e && e->file[0] ? err_prefix(e, "data file") : -1;
@@ -100,7 +118,7 @@ append(struct chain *c, struct file *f, enum format format,
 		(rq->verbatim ? IMAGE_VERBATIM : IMAGE_READ);
 	struct image *im;
 
-	if (grow(c, e) || lock_reader(f, rq, e)) {
+	if (grow(c, e) || lock_format(f, &format, rq, e)) {
 		file_close(f);
 		return -1;
 	}

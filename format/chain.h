@@ -25,6 +25,7 @@ struct chain_request {
 				* which needs no leave; or NULL */
 	bool no_backing;       /* open the top only */
 	bool force_share;      /* take no locks */
+	bool share_raw;        /* others may write to raw images: lock.h */
 	bool direct;           /* open backing files with O_DIRECT */
 	bool verbatim;         /* see IMAGE_VERBATIM */
 	const struct gate *gate;

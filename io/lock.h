@@ -26,6 +26,8 @@ enum lock_perm {
 #define LOCK_INFO_KEEP (LOCK_PERM_WRITE | LOCK_PERM_RESIZE)
 #define LOCK_READER_USE LOCK_PERM_READ /* convert's source: 100, 201, 203 */
 #define LOCK_READER_KEEP (LOCK_PERM_WRITE | LOCK_PERM_RESIZE)
+/* map, measure, compare and dd of a raw image let others write to it: 100 */
+#define LOCK_RAW_READER_KEEP 0
 /* qcow2 in place: 100, 101, 103, 201, 203. */
 #define LOCK_WRITER_USE                                                        \
 	(LOCK_PERM_READ | LOCK_PERM_WRITE | LOCK_PERM_RESIZE)

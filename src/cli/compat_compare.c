@@ -50,6 +50,7 @@ sources(struct job *j)
 			    &j->rq.source[k], &j->rq.gate[k]))
 			return -1;
 		j->rq.source[k].direct |= direct;
+		j->rq.source[k].share_raw = true;
 	}
 	return 0;
 }

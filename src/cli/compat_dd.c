@@ -128,8 +128,10 @@ dd(struct job *j)
 	if (j->a->image_opts && j->a->format)
 		return compat_fail("--image-opts and --format are mutually "
 			"exclusive");
-	if (compat_source(j->a, j->in, &j->in_name, &j->source, &j->gate) ||
-		target(j))
+	if (compat_source(j->a, j->in, &j->in_name, &j->source, &j->gate))
+		return 1;
+	j->source.share_raw = true;
+	if (target(j))
 		return 1;
 	j->rq.source = &j->source;
 	j->rq.gate = &j->gate;

@@ -40,6 +40,7 @@ map(const struct options_args *a, struct map_request *rq, bool json)
 		return 1;
 	}
 	progress_start(&p, "map", false, false, false, -1, compat_warn);
+	s.share_raw = true;
 	rq->source = &s;
 	rq->gate = &g;
 	rq->split_packed = t.packed;

@@ -187,6 +187,7 @@ run(struct job *j)
 	if (compat_source(a, a->operands.v[0], &j->name, &j->source,
 		    &j->gate))
 		return 1;
+	j->source.share_raw = true;
 	if (a->snapshot)
 		j->source.snapshot = j->snapshot;
 	j->rq.source = &j->source;

@@ -18,6 +18,7 @@ struct source {
 	const char *data_path;
 	const char *snapshot; /* internal snapshot, or NULL */
 	bool force_share;     /* -U */
+	bool share_raw;       /* others may write to raw images: io/lock.h */
 	bool direct;          /* -T none, directsync */
 	bool verbatim;        /* see IMAGE_VERBATIM */
 };

@@ -244,8 +244,8 @@ f dd if=plain of=dir
 f dd if=plain of=
 f dd if= of=new.img
 f dd if=plain of=nodir/new.img
-f dd if=plain of=plain
-f dd -O qcow2 if=plain of=plain
+f dd if=img.qcow2 of=img.qcow2
+f dd -O qcow2 if=img.qcow2 of=img.qcow2
 f dd if=orphan of=new.img
 f dd if=plain of=nosuch:foo
 f dd -z if=plain of=new.img
@@ -254,4 +254,6 @@ f dd -O
 f dd --image-opts if=plain of=new.img
 f dd --image-opts -f raw if=file.filename=plain of=new.img
 r "qemu-img: vmdk: not supported by byre" dd -O vmdk if=plain of=new.img
+# these empty the source in qemu-img
+r "qemu-img: plain: *is a source and the target*" dd if=plain of=plain
 r "qemu-img: plain: *is a source and the target*" dd -U if=plain of=plain

@@ -8,6 +8,7 @@ command -v python3 >/dev/null || { echo "no python3"; exit 77; }
 ln -s "$byre" qemu-img
 truncate -s 1M z.raw r.raw
 "$qemu_img" create -q -f qcow2 z.qcow2 1M
+"$qemu_img" create -q -f qcow2 -b z.raw -F raw over
 cat >held.py <<'END'
 # held.py GENUINE OURS: prints what differs
 import fcntl, os, struct, subprocess, sys
@@ -20,6 +21,17 @@ convert {0} new
 convert -U {0} new
 convert r.raw {0}
 convert -n r.raw z.raw
+map {0}
+map -U {0}
+map --output=json over
+measure {0}
+measure -O qcow2 over
+compare {0} {0}
+compare -U {0} r.raw
+compare r.raw over
+dd if={0} of=new
+dd -U if={0} of=new
+dd if=r.raw of={0}
 resize -f raw z.raw 8M
 resize -f qcow2 z.qcow2 8M
 create -f raw {0} 1M
