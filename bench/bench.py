@@ -172,6 +172,49 @@ def convert_rows(bench):
     return rows
 
 
+def read_rows(bench):
+    """Programs that read and tell, and make nothing."""
+    rows = []
+    q, front = f"{bench.qemu} compare", f"{bench.byre} qemu-img compare"
+    other = os.path.join(bench.images, "fs.raw")
+    for src in ("zlib.qcow2", "plain64k.qcow2"):
+        line = f" -f qcow2 -F raw {{src}} {other}"
+        rows.append(Row(11, f"compare {src} with raw",
+                        "5" if src == "zlib.qcow2" else "-", src, "qcow2", [
+                            Peer("qemu-img", q + line),
+                            Peer("qemu-img -T none", q + " -T none" + line),
+                            Peer("byre", front + line, "byre")], "read"))
+    line = " map --output=json {src}"
+    rows.append(Row(12, "map of a fragmented TiB", "3", "fragmented.qcow2",
+                    "qcow2", [Peer("qemu-img", bench.qemu + line),
+                              Peer("byre", f"{bench.byre} qemu-img" + line,
+                                   "byre")], "read"))
+    return rows
+
+
+def run_read_row(bench, row, rounds):
+    """Fills the row's peers; first all of them must say the same."""
+    src = os.path.join(bench.images, row.src)
+    said = None
+    for number in range(rounds + 1):
+        first = number % len(row.peers)
+        for peer in row.peers[first:] + row.peers[:first]:
+            argv = shlex.split(peer.command.format(src=src))
+            if number:
+                peer.runs.append(Run(argv, bench.work))
+                continue
+            with tempfile.TemporaryFile(dir=bench.work) as out:
+                subprocess.run(argv, stdout=out, check=True)
+                out.seek(0)
+                text = hashlib.blake2b()
+                while chunk := out.read(1 << 20):
+                    text.update(chunk)
+            said = said or text.digest()
+            if text.digest() != said:
+                raise SystemExit(f"{peer.name}: other words than "
+                                 f"{row.peers[0].name}")
+
+
 def file_hash(path):
     h = hashlib.blake2b()
     with open(path, "rb") as f:
@@ -437,7 +480,7 @@ def markdown(result):
                 + "; ".join(f"{e['title']} {1 / e['ratio']:.3f}x"
                             for e in result["extras"] if "ratio" in e) + "."]
     worst = [p["rss"] for e in result["rows"] for p in e["programs"]
-             if p["kind"] == "byre"]
+             if p["kind"] == "byre" and e["mode"] != "read"]
     if worst:
         out += ["", "Largest RSS of a byre convert: "
                 f"{max(worst) / (1 << 20):.1f} MiB."]
@@ -483,7 +526,7 @@ def main():
     p.add_argument("--work", help="where outputs go (default: beside them)")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--loops", type=int, default=200)
-    p.add_argument("--rows", default="1,2,3,4,5,6,7,8,9")
+    p.add_argument("--rows", default="1,2,3,4,5,6,7,8,9,11,12")
     p.add_argument("--match", default="", help="only titles holding this")
     p.add_argument("--no-xfs", action="store_true")
     p.add_argument("--commit", help="recorded (default: git describe)")
@@ -514,6 +557,11 @@ def main():
                           file=sys.stderr)
                     run_row(bench, row, bench.rounds)
                     result["rows"].append(report_row(row))
+        for row in read_rows(bench):
+            if row.number in wanted and bench.match in row.title:
+                print(f"{row.number} {row.title}", file=sys.stderr)
+                run_read_row(bench, row, bench.rounds)
+                result["rows"].append(report_row(row))
         if 8 in wanted:
             result["loops"] = loops(bench, bench.loops)
         if 9 in wanted:
