@@ -18,8 +18,7 @@
 #include "format/qcow2.h"
 #include "io/lock.h"
 
-/* How often a message may say "backing file": it has room for a few. */
-#define PREFIXES_MAX 6u
+#define SAID_MAX 8 /* times that a message says "backing file" */
 
 static int
 lock_reader(struct file *f, bool shared, const struct chain_request *rq,
@@ -179,12 +178,22 @@ open_backing(struct chain *c, const struct chain_request *rq, struct err *e)
 	return append(c, f, format, rq, e);
 }
 
+/* As QEMU says it: once for each image on the way down. */
+static int
+below(struct err *e, unsigned depth)
+{
+	unsigned i;
+
+	for (i = 0; i < depth && i < SAID_MAX; i++)
+		err_prefix(e, "Could not open backing file");
+	return -1;
+}
+
 int
 chain_open(struct chain **ret, struct file *top,
 	const struct chain_request *rq, struct err *e)
 {
 	CLEANUP(chain_close_p) struct chain *c = calloc(1, sizeof(*c));
-	unsigned i;
 
 	if (!c) {
 		file_close(top);
@@ -204,13 +213,11 @@ chain_open(struct chain **ret, struct file *top,
 	}
 	while (!rq->no_backing && c->im[c->n - 1]->backing) {
 		const struct image *from = c->im[c->n - 1];
+		unsigned depth = c->n;
 
 		if (open_backing(c, rq, e)) {
 			err_file(e, from->file->name);
-			/* once for each file on the way, as QEMU says it */
-			for (i = 0; i < units_min(c->n, PREFIXES_MAX); i++)
-				err_prefix(e, "Could not open backing file");
-			return -1;
+			return below(e, depth);
 		}
 	}
 	c->size = c->im[0]->size;

@@ -64,7 +64,7 @@ qcow2_entry_decode(const struct qcow2_header *h, uint64_t entry,
 		((h->incompatible & QCOW2_DATA_FILE) && (entry & QCOW2_COPIED));
 	if (r.hoff & (qcow2_cluster_size(h) - 1))
 		return err_set(e, ERR_CORRUPT,
-			"Cluster allocation offset 0x%" PRIx64 " unaligned",
+			"Cluster allocation offset %#" PRIx64 " unaligned",
 			r.hoff);
 	if (qcow2_has_extl2(h)) {
 		if (decode_extended(bitmap, &r, e))

@@ -11,6 +11,8 @@
 #include "format/qcow2.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/ck.h"
 #include "base/units.h"
@@ -20,6 +22,8 @@
 /* L2 entries that one call looks at, so that a call on a huge contiguous
  * image ends: 512 KiB of tables, 4 GiB of guest at 64 KiB clusters */
 #define L2_CALL_MAX 65536u
+/* QEMU keeps L2 tables in slices of this size at most */
+#define SLICE_BYTES (64 * KIB)
 
 struct walk {
 	struct image *im;
@@ -33,6 +37,7 @@ struct walk {
 	uint64_t table_end;  /* the same of the image file */
 	uint16_t data_index; /* extent.file of data */
 	uint64_t budget;     /* L2 entries that may still be looked at */
+	uint64_t l2_hoff;    /* the table that is looked at */
 };
 
 static void
@@ -176,6 +181,23 @@ add_packed(struct walk *w, const struct qcow2_entry *n, uint64_t start,
 	return 0;
 }
 
+/* Says where the entry is that was not decoded; the index counts as QEMU's
+ * does, in a slice of the table. */
+static int
+bad_entry(const struct walk *w, uint64_t voff, struct err *e)
+{
+	const struct qcow2_header *h = &w->q->h;
+	uint64_t slice = units_min(qcow2_cluster_size(h), SLICE_BYTES) /
+		qcow2_l2_entry_size(h);
+	size_t n = e ? strlen(e->msg) : 0;
+
+	if (n)
+		snprintf(e->msg + n, sizeof(e->msg) - n, " (L2 offset: %#"
+			PRIx64 ", L2 index: %#" PRIx64 ")", w->l2_hoff,
+			(voff >> h->cluster_bits) % slice);
+	return err_prefix(e, "guest offset %" PRIu64, voff);
+}
+
 /* One L2 entry, for guest bytes [voff, end) within its cluster. */
 static int
 add_entry(struct walk *w, uint64_t entry, uint64_t bitmap, uint64_t voff,
@@ -188,7 +210,7 @@ add_entry(struct walk *w, uint64_t entry, uint64_t bitmap, uint64_t voff,
 	bool gone = false;
 
 	if (qcow2_entry_decode(&w->q->h, entry, bitmap, &n, e))
-		return err_prefix(e, "guest offset %" PRIu64, voff);
+		return bad_entry(w, voff, e);
 	if (n.kind == QCOW2_E_PACKED)
 		return add_packed(w, &n, start, voff, end, e);
 	if (n.mapped && w->data_index == 1 && n.hoff != start)
@@ -235,6 +257,7 @@ walk_l2(struct walk *w, uint64_t l2_hoff, uint64_t voff, uint64_t end,
 	uint64_t in_table = (UINT64_C(1) << qcow2_l2_bits(h)) - 1;
 	uint8_t batch[L2_BATCH * 16];
 
+	w->l2_hoff = l2_hoff;
 	while (voff < end && !w->full && w->budget) {
 		uint64_t l2x = voff >> h->cluster_bits & in_table;
 		uint64_t left = ((end - 1) >> h->cluster_bits) -
@@ -270,7 +293,7 @@ walk_l1_entry(struct walk *w, uint64_t l1x, uint64_t entry, uint64_t voff,
 	uint64_t l2_hoff = entry & QCOW2_L1_OFFSET;
 
 	if (l2_hoff & (qcow2_cluster_size(&w->q->h) - 1))
-		return err_set(e, ERR_CORRUPT, "L2 table offset 0x%" PRIx64
+		return err_set(e, ERR_CORRUPT, "L2 table offset %#" PRIx64
 			" unaligned (L1 index: %#" PRIx64 ")", l2_hoff, l1x);
 	if (l2_hoff >= w->table_end) {
 		/* a table of zeros is what QEMU finds there */

@@ -221,10 +221,17 @@ compat_snapshot_failed(const struct err *e)
 void
 compat_corrupt(const struct err *e)
 {
+	const char *msg = e->msg;
+	uint64_t voff;
+	int n = 0;
+
+	/* what the library says besides */
+	if (sscanf(msg, "guest offset %" SCNu64 ": %n", &voff, &n) == 1)
+		msg += n;
 	if (e->kind == ERR_CORRUPT)
 		fprintf(stderr, "qcow2: Image is corrupt: %s; further "
 			"non-fatal corruption events will be suppressed\n",
-			e->msg);
+			msg);
 }
 
 int

@@ -260,7 +260,8 @@ compare_window(struct worker *k, struct err *e)
 	}
 	if (v.set)
 		note_event(k->c, &v);
-	add_progress(k->c, k->w.passed);
+	else
+		add_progress(k->c, k->w.passed);
 	return 0;
 }
 
