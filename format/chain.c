@@ -117,6 +117,8 @@ append(struct chain *c, struct file *f, enum format format,
 		(rq->verbatim ? IMAGE_VERBATIM : IMAGE_READ);
 	struct image *im;
 
+	if (rq->check && c->n == 0)
+		flags |= IMAGE_CHECK;
 	if (grow(c, e) || lock_format(f, &format, rq, e)) {
 		file_close(f);
 		return -1;
@@ -132,7 +134,7 @@ append(struct chain *c, struct file *f, enum format format,
 			"limit of %" PRIu64 " bytes", im->size, g->size_max);
 		return err_file(e, im->file->name);
 	}
-	if (im->needs_data_file) {
+	if (im->needs_data_file && !rq->no_data_file) {
 		if (open_data_file(im, c->n == 1 ? rq->data_path : NULL, rq, e))
 			return err_file(e, im->file->name);
 		c->files[c->n_files++] = im->data_file;

@@ -26,6 +26,8 @@ struct chain_request {
 	bool no_backing;       /* open the top only */
 	bool force_share;      /* take no locks */
 	bool share_raw;        /* others may write to raw images: lock.h */
+	bool check;            /* the top with IMAGE_CHECK */
+	bool no_data_file;     /* an external data file is not opened */
 	bool direct;           /* open backing files with O_DIRECT */
 	bool verbatim;         /* see IMAGE_VERBATIM */
 	const struct gate *gate;

@@ -71,6 +71,9 @@ enum image_flags {
 	 * lie past the end of the file, without error or note, and DATA is
 	 * not cut there */
 	IMAGE_VERBATIM = 1 << 2,
+	/* to be checked: what the check finds for itself does not keep the
+	 * image from being opened; it describes nothing */
+	IMAGE_CHECK = 1 << 3,
 };
 
 struct image_ops {

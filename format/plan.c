@@ -25,8 +25,8 @@ plan_init(struct plan *p, struct file *image, struct file *data, bool durable)
 	memcpy(p->touched, p->end, sizeof(p->touched));
 }
 
-static void
-forget(struct plan *p)
+void
+plan_forget(struct plan *p)
 {
 	for (size_t i = 0; i < p->n; i++)
 		free(p->op[i].data);
@@ -37,7 +37,7 @@ forget(struct plan *p)
 void
 plan_free(struct plan *p)
 {
-	forget(p);
+	plan_forget(p);
 	free(p->op);
 	p->op = NULL;
 	p->cap = 0;
@@ -223,6 +223,6 @@ plan_run(struct plan *p, struct err *e)
 			p->tap(p->tap_arg, &p->op[i]);
 		r = run_one(p, &p->op[i], e);
 	}
-	forget(p);
+	plan_forget(p);
 	return r;
 }

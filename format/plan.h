@@ -80,6 +80,8 @@ void plan_touch(struct plan *p, enum plan_file f, uint64_t end);
 int plan_barrier(struct plan *p, const char *why, struct err *e);
 /* Runs everything planned so far and forgets it. */
 int plan_run(struct plan *p, struct err *e);
+/* Drops what was not run. */
+void plan_forget(struct plan *p);
 void plan_free(struct plan *p); /* what was not run is dropped */
 
 #endif

@@ -20,8 +20,8 @@
 #define HEAD_FIRST (64 * KIB)
 
 static int
-read_head(struct file *f, uint64_t len, bool info, struct qcow2_header *ret,
-	struct err *e)
+read_head(struct file *f, uint64_t len, unsigned flags,
+	struct qcow2_header *ret, struct err *e)
 {
 	CLEANUP_FREE uint8_t *head = buf_alloc_aligned(len);
 	size_t got;
@@ -30,16 +30,18 @@ read_head(struct file *f, uint64_t len, bool info, struct qcow2_header *ret,
 		return err_set(e, ERR_NOMEM, "no memory for the header");
 	if (file_read_padded(f, head, len, 0, &got, e))
 		return -1;
-	return qcow2_header_decode((struct span){head, got}, info, ret, e);
+	return qcow2_header_decode((struct span){head, got}, flags, ret, e);
 }
 
 /* The whole cluster is read only where the first part does not settle it. */
 static int
-load_header(struct file *f, bool info, struct qcow2_header *ret,
-	struct err *e)
+load_header(struct image *im, struct qcow2_header *ret, struct err *e)
 {
+	unsigned flags = (im->flags & IMAGE_INFO ? QCOW2_DECODE_INFO : 0) |
+		(im->flags & IMAGE_CHECK ? QCOW2_DECODE_CHECK : 0);
 	uint64_t all = UINT64_C(1) << QCOW2_CLUSTER_BITS_MAX;
-	int r = read_head(f, HEAD_FIRST, info, ret, e);
+	struct file *f = im->file;
+	int r = read_head(f, HEAD_FIRST, flags, ret, e);
 
 	if (r == 0)
 		all = qcow2_cluster_size(ret);
@@ -47,7 +49,7 @@ load_header(struct file *f, bool info, struct qcow2_header *ret,
 		(r == 0 && ret->extensions_end + 8u <= HEAD_FIRST &&
 			ret->backing_offset + ret->backing_len <= HEAD_FIRST))
 		return r;
-	return read_head(f, all, info, ret, e);
+	return read_head(f, all, flags, ret, e);
 }
 
 /* Copies where the text is not empty; NULL stays NULL. */
@@ -87,6 +89,9 @@ open_data(struct image *im, struct qcow2 *q, struct err *e)
 		return err_set(e, ERR_UNSUPPORTED,
 			"%s-encrypted qcow2: not supported",
 			q->h.crypt_method == 1 ? "AES" : "LUKS");
+	/* the check looks at tables itself, and mends what is broken */
+	if (im->flags & IMAGE_CHECK)
+		return qcow2_bitmap_check(im->file, &q->h, e);
 	if ((q->h.incompatible & QCOW2_CORRUPT) && im->file->writable)
 		return err_set(e, ERR_CORRUPT, "qcow2: Image is corrupt; "
 			"cannot be opened read/write");
@@ -100,6 +105,20 @@ open_data(struct image *im, struct qcow2 *q, struct err *e)
 		(im->flags & (IMAGE_LENIENT | IMAGE_VERBATIM)) != 0, e);
 }
 
+static void
+warn_stale(const struct image *im, const struct qcow2_header *h)
+{
+	if (h->stale_bitmaps)
+		watch_note(im->watch, h->version < 3
+			? "This qcow2 v2 image contains bitmaps, but they may "
+			  "have been modified by a program without persistent "
+			  "bitmap support; so now they must all be considered "
+			  "inconsistent"
+			: "a program lacking bitmap support modified this "
+			  "file, so all bitmaps are now considered "
+			  "inconsistent");
+}
+
 static int
 qcow2_open(struct image *im, unsigned flags, struct err *e)
 {
@@ -107,12 +126,13 @@ qcow2_open(struct image *im, unsigned flags, struct err *e)
 
 	if (!q)
 		return err_set(e, ERR_NOMEM, "no memory for an image");
-	if (load_header(im->file, (flags & IMAGE_INFO) != 0, &q->h, e))
+	if (load_header(im, &q->h, e))
 		return -1;
 	/* a size that is no multiple of 512 is cut, as QEMU does */
 	im->size = units_align_down(q->h.size, 512);
 	im->cluster_size = (uint32_t)qcow2_cluster_size(&q->h);
 	im->needs_data_file = (q->h.incompatible & QCOW2_DATA_FILE) != 0;
+	warn_stale(im, &q->h);
 	q->l1_offset = q->h.l1_offset;
 	q->l1_entries = q->h.l1_entries;
 	if (copy_text(&im->backing, q->h.backing, e) ||
@@ -123,6 +143,21 @@ qcow2_open(struct image *im, unsigned flags, struct err *e)
 		return -1;
 	im->priv = TAKE_PTR(q);
 	return 0;
+}
+
+int
+qcow2_reload(struct image *im, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(im);
+	uint64_t size;
+
+	if (file_size(im->file, &size, e) || load_header(im, &q->h, e))
+		return -1;
+	q->l1_offset = q->h.l1_offset;
+	q->l1_entries = q->h.l1_entries;
+	qcow2_cache_close(q->cache);
+	q->cache = NULL;
+	return open_data(im, q, e);
 }
 
 static void

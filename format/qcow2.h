@@ -93,6 +93,7 @@ struct qcow2_header {
 	uint32_t data_file_len;    /* stored length, may exceed what is kept */
 	char data_file[1024];      /* cut at a NUL as QEMU does */
 	bool has_bitmaps;
+	bool stale_bitmaps;        /* an extension that may not be trusted */
 	uint32_t n_bitmaps;
 	uint64_t bitmap_dir_size;
 	uint64_t bitmap_dir_offset;
@@ -130,15 +131,22 @@ qcow2_l2_bits(const struct qcow2_header *h)
 	return h->cluster_bits - (qcow2_has_extl2(h) ? 4 : 3);
 }
 
+enum qcow2_decode {
+	/* leniency of qemu-img info (data-file-raw without a data file) */
+	QCOW2_DECODE_INFO = 1 << 0,
+	/* of qemu-img check: no refcount table, any snapshot table */
+	QCOW2_DECODE_CHECK = 1 << 1,
+};
+
 /*
  * Pure: decodes and validates in the order of FACTS (QEMU's qcow2_do_open)
  * from the first bytes of the file (at least min(file size, cluster size),
  * zero-padded to 112). head.len < cluster size is fine for a short file: the
  * rest counts as zeros. Messages are QEMU's. ERR_FORMAT (not qcow2, version),
  * ERR_UNSUPPORTED (features), ERR_LIMIT, ERR_CORRUPT.
- * info: leniency of qemu-img info (data-file-raw without a data file).
+ * flags: enum qcow2_decode.
  */
-int qcow2_header_decode(struct span head, bool info,
+int qcow2_header_decode(struct span head, unsigned flags,
 	struct qcow2_header *ret, struct err *e);
 
 /* What a rewritten header keeps without knowing it: fields behind byte 112
@@ -257,6 +265,9 @@ int qcow2_map_describe(struct image *im, uint64_t voff, uint64_t len,
  * preallocation=metadata leaves), by QEMU's rule: then a mapped cluster may be
  * a hole of the file. Reads refcounts, bounded; false where it cannot. */
 bool qcow2_prealloc_detect(struct image *im);
+/* After the image was changed on disk below an open one: its header and tables
+ * are read again. */
+int qcow2_reload(struct image *im, struct err *e);
 
 /* The decoded header of an open qcow2 image. */
 static inline struct qcow2 *

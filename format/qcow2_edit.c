@@ -26,9 +26,8 @@ qcow2_edit_changeable(const struct qcow2_header *h, struct err *e)
 		return err_set(e, ERR_CORRUPT,
 			"qcow2: Image is corrupt; cannot be opened read/write");
 	if (h->incompatible & QCOW2_DIRTY)
-		return err_set(e, ERR_UNSUPPORTED, "the image is marked dirty "
-			"(it was not closed): its refcounts must be repaired "
-			"by qemu-img check -r all before it can be changed");
+		return err_set(e, ERR_CORRUPT, "the image is marked dirty (it "
+			"was not closed), and could not be repaired");
 	if (h->incompatible & ~(uint64_t)QCOW2_INCOMPAT_KNOWN)
 		return err_set(e, ERR_UNSUPPORTED,
 			"unknown incompatible features 0x%" PRIx64,

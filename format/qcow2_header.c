@@ -204,7 +204,8 @@ check_l1(const struct qcow2_header *h, struct err *e)
 
 /* The numbers of the header against each other and against the limits. */
 static int
-check_fields(struct span head, const struct qcow2_header *h, struct err *e)
+check_fields(struct span head, const struct qcow2_header *h, bool check,
+	struct err *e)
 {
 	uint64_t cluster;
 
@@ -236,14 +237,14 @@ check_fields(struct span head, const struct qcow2_header *h, struct err *e)
 	if (h->refcount_order > 6)
 		return err_set(e, ERR_LIMIT, "Reference count entry width too "
 			"large; may not exceed 64 bits");
-	if (h->reftable_clusters == 0)
+	if (h->reftable_clusters == 0 && !check)
 		return err_set(e, ERR_CORRUPT,
 			"Image does not contain a reference count table");
 	if (check_table(h, "Reference count table", h->reftable_offset,
 		h->reftable_clusters, cluster, QCOW2_REFTABLE_MAX, e))
 		return -1;
 	/* 40: the fixed part; the real length is known when it is read */
-	if (check_table(h, "Snapshot table", h->snapshots_offset,
+	if (!check && check_table(h, "Snapshot table", h->snapshots_offset,
 		h->n_snapshots, 40, UINT64_C(40) * QCOW2_SNAPSHOTS_MAX, e))
 		return -1;
 	if (check_l1(h, e))
@@ -269,8 +270,10 @@ decode_bitmaps(struct span head, uint64_t at, uint32_t len,
 			len);
 	/* some program that knows no bitmaps has written here: they are stale,
 	 * and QEMU goes on without them */
-	if (!(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+	if (!(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
+		h->stale_bitmaps = true;
 		return 0;
+	}
 	peek(head, at, b, sizeof(b));
 	n = load_be32(b);
 	size = load_be64(b + 8);
@@ -410,9 +413,10 @@ decode_backing(struct span head, struct qcow2_header *h, struct err *e)
 }
 
 int
-qcow2_header_decode(struct span head, bool info, struct qcow2_header *ret,
-	struct err *e)
+qcow2_header_decode(struct span head, unsigned flags,
+	struct qcow2_header *ret, struct err *e)
 {
+	bool check = (flags & QCOW2_DECODE_CHECK) != 0;
 	struct qcow2_header h = {0};
 	uint8_t magic[4];
 
@@ -420,9 +424,9 @@ qcow2_header_decode(struct span head, bool info, struct qcow2_header *ret,
 	if (load_be32(magic) != QCOW2_MAGIC)
 		return err_set(e, ERR_FORMAT, "Image is not in qcow2 format");
 	decode_fields(head, &h);
-	if (check_fields(head, &h, e) || decode_extensions(head, &h, e))
+	if (check_fields(head, &h, check, e) || decode_extensions(head, &h, e))
 		return -1;
-	if (!info) {
+	if (!(flags & QCOW2_DECODE_INFO)) {
 		bool bit = (h.incompatible & QCOW2_DATA_FILE) != 0;
 
 		if (bit && !h.has_data_file)

@@ -16,6 +16,9 @@ struct watch {
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	/* a warning: one line, no newline; the work goes on */
 	void (*note)(void *arg, const char *line);
+	/* a fault that a check found or mended: one line, no newline. named:
+	 * a program puts its name before it */
+	void (*found)(void *arg, const char *line, bool named);
 	/* set to non-zero by a signal handler or another thread to stop */
 	const atomic_int *cancel;
 	void *arg;

@@ -6,6 +6,7 @@
 
 #include "cli/options.h"
 
+int cmd_check(struct options_args *a);
 int cmd_commit(struct options_args *a);
 int cmd_compare(struct options_args *a);
 int cmd_convert(struct options_args *a);

@@ -33,7 +33,7 @@ static const struct command commands[] = {
 	{"amend", NULL, NULL},
 	{"bench", NULL, NULL},
 	{"bitmap", NULL, NULL},
-	{"check", NULL, NULL},
+	{"check", &table_check, compat_check},
 	{"commit", &table_commit, compat_commit},
 	{"compare", &table_compare, compat_compare},
 	{"convert", &table_convert, compat_convert},

@@ -15,6 +15,7 @@
 int compat_main(int argc, char **argv);
 
 /* The commands; argv[0] is the command's name. */
+int compat_check(int argc, char **argv);
 int compat_commit(int argc, char **argv);
 int compat_compare(int argc, char **argv);
 int compat_convert(int argc, char **argv);
@@ -36,6 +37,8 @@ int compat_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* with "Try 'qemu-img --help' for more information" behind it */
 int compat_try(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void compat_warn(const char *line);
+/* A line as a check prints it; named: with the program's name before it. */
+void compat_found(const char *line, bool named);
 /* Behind a fault of f: who else may have it open, as a line of its own. */
 int compat_fault(const char *before, const struct err *e, bool creating);
 /* "Could not open 'SHOWN': ..." for what went wrong below path. */

@@ -51,6 +51,19 @@ void
 compat_warn(const char *text)
 {
 	compat_fail("warning: %s", text);
+	if (strstr(text, "must all be considered inconsistent") ||
+		strstr(text, "are now considered inconsistent"))
+		fputs("Some clusters may be leaked, run 'qemu-img check -r' "
+		      "on the image file to fix.", stderr);
+}
+
+void
+compat_found(const char *text, bool named)
+{
+	if (named)
+		compat_fail("%s", text);
+	else
+		fprintf(stderr, "%s\n", text);
 }
 
 bool

@@ -22,6 +22,7 @@ struct command {
 };
 
 static const struct command commands[] = {
+	{&table_check, cmd_check},
 	{&table_commit, cmd_commit},
 	{&table_compare, cmd_compare},
 	{&table_convert, cmd_convert},

@@ -31,6 +31,7 @@ struct options_args {
 	const char *workers;
 	const char *rate_limit;
 	const char *preallocation;
+	const char *repair;
 	const char *max_size;
 	const char *engine;
 	const char *level;

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/compat.h"
+#include "cli/report.h"
 #include "cli/signals.h"
 
 #define BAR_WIDTH 32
@@ -122,6 +124,17 @@ on_note(void *arg, const char *line)
 		p->warn(line);
 }
 
+static void
+on_found(void *arg, const char *line, bool named)
+{
+	const struct progress *p = arg;
+
+	if (p->front)
+		compat_found(line, named);
+	else
+		report_found(line);
+}
+
 void
 progress_start(struct progress *p, const char *label, bool shown,
 	bool allow_bar, bool quiet, int fd, void (*warn)(const char *line))
@@ -130,10 +143,12 @@ progress_start(struct progress *p, const char *label, bool shown,
 		.watch = {
 			.progress = on_progress,
 			.note = on_note,
+			.found = on_found,
 			.cancel = signals_install(),
 			.arg = p,
 		},
 		.warn = warn,
+		.front = warn == compat_warn,
 		.label = label,
 		.shown = shown && !quiet,
 		.quiet = quiet,

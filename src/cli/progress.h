@@ -13,6 +13,7 @@
 struct progress {
 	struct watch watch;   /* for the operation */
 	void (*warn)(const char *line);
+	bool front;           /* the qemu-img front speaks */
 	const char *label;    /* the command's name, on the bar */
 	bool shown;           /* -p */
 	bool bar;             /* stdout is a terminal and the caller wants one */

@@ -64,6 +64,12 @@ report_warning(const char *text)
 	line("warning: ", text);
 }
 
+void
+report_found(const char *text)
+{
+	line("", text);
+}
+
 int
 report_output(struct buf *out)
 {

@@ -22,6 +22,8 @@ int report_error(const struct err *e);
 /* The same for what the command line has wrong; REPORT_USAGE. */
 int report_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void report_warning(const char *line);
+/* A line as a check prints it. */
+void report_found(const char *line);
 /* Writes out to stdout and flushes it; a failure is an error. Frees out. */
 int report_output(struct buf *out);
 

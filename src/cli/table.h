@@ -5,6 +5,7 @@
 
 #include "cli/options.h"
 
+extern const struct options_table table_check;
 extern const struct options_table table_commit;
 extern const struct options_table table_compare;
 extern const struct options_table table_convert;

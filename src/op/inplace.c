@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Opening for a change in place. What is changed is the callers' business. */
+/* Opening for a change in place, and what must be in order before. What is
+ * changed is the callers' business. */
 #include "op/inplace.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "format/qcow2_check.h"
 #include "io/lock.h"
+
+#define FIRST_MAX 256 /* bytes of a message that is passed on */
 
 static int
 decide_format(const struct inplace_request *rq, struct file *f,
@@ -84,6 +90,8 @@ open_chain(struct inplace *p, const struct inplace_request *rq, struct err *e)
 		.gate = rq->gate ? rq->gate : &nothing,
 		.no_backing = rq->no_backing,
 		.data_path = rq->data_path,
+		.no_data_file = rq->check && rq->no_backing,
+		.check = rq->check,
 		.watch = rq->watch,
 	};
 	struct file *f = p->file;
@@ -96,6 +104,78 @@ open_chain(struct inplace *p, const struct inplace_request *rq, struct err *e)
 	p->file = top->file;
 	return top->data_file ? open_data(top->data_file, &p->data, e)
 		: 0;
+}
+
+/* The first thing that a check has to say. */
+static void
+keep_first(void *arg, const char *line, bool named)
+{
+	char *first = arg;
+
+	(void)named;
+	if (first[0] == '\0')
+		snprintf(first, FIRST_MAX, "%s", line);
+}
+
+static int
+require_clean(struct inplace *p, const struct inplace_request *rq,
+	struct err *e)
+{
+	char first[FIRST_MAX] = "";
+	struct watch w = {
+		.found = keep_first, .arg = first,
+		.cancel = rq->watch ? rq->watch->cancel : NULL,
+	};
+	const struct qcow2_check_request q = {.watch = &w};
+	struct qcow2_header h = qcow2_of(p->chain->im[0])->h;
+	struct qcow2_check_result r;
+
+	if (qcow2_check(p->file, &h, &q, &r, e) < 0)
+		return -1;
+	if (r.eno || r.errors)
+		return err_set(e, ERR_DENIED, "refused by the safe policy: it "
+			"cannot be checked: %s", first[0] ? first
+				: strerror(r.eno));
+	if (r.corruptions)
+		return err_set(e, ERR_DENIED, "refused by the safe policy: a "
+			"check finds %" PRIu64 " errors: %s", r.corruptions,
+			first);
+	return 0;
+}
+
+static int
+repair_dirty(struct inplace *p, const struct inplace_request *rq,
+	struct err *e)
+{
+	const struct qcow2_check_request q = {
+		.fix = QCOW2_FIX_ALL, .durable = true, .watch = rq->watch,
+	};
+	struct image *top = p->chain->im[0];
+	struct qcow2_header h = qcow2_of(top)->h;
+	struct qcow2_check_result r;
+
+	if (!(h.incompatible & QCOW2_DIRTY))
+		return 0;
+	if (qcow2_check(p->file, &h, &q, &r, e) < 0)
+		return -1;
+	if (r.eno || r.errors) {
+		err_set(e, ERR_CORRUPT, "Could not repair dirty image");
+		if (e)
+			e->eno = r.eno ? r.eno : EIO;
+		return -1;
+	}
+	return qcow2_reload(top, e);
+}
+
+/* In what state a qcow2 may be changed. */
+static int
+make_ready(struct inplace *p, const struct inplace_request *rq, struct err *e)
+{
+	if (p->format != FORMAT_QCOW2 || rq->check)
+		return 0;
+	if (rq->gate && rq->gate->safe && require_clean(p, rq, e) < 0)
+		return -1;
+	return repair_dirty(p, rq, e);
 }
 
 int
@@ -111,7 +191,8 @@ inplace_open(struct inplace *ret, const struct inplace_request *rq,
 			    0) ||
 		lock_image(p.file, LOCK_WRITER_USE, keep, e) < 0 ||
 		decide_format(rq, p.file, &p.format, e) < 0 ||
-		(p.format == FORMAT_QCOW2 && open_chain(&p, rq, e) < 0)) {
+		(p.format == FORMAT_QCOW2 && open_chain(&p, rq, e) < 0) ||
+		make_ready(&p, rq, e) < 0) {
 		inplace_close(&p);
 		return -1;
 	}

@@ -24,6 +24,8 @@ struct inplace_request {
 	enum format format;
 	bool allow_probed;
 	bool no_backing; /* a qcow2 without the files below it */
+	/* the caller will check it: it is opened broken or not */
+	bool check;
 	const char *data_path; /* as chain_request's; or NULL */
 	/* for the backing and data files; NULL: neither is opened, and an
 	 * image that has one is refused (a backing file: unless no_backing) */
@@ -38,7 +40,12 @@ struct inplace {
 	struct file *data;  /* the data file, open for writing; owned, or NULL */
 };
 
-/* Takes QEMU's writer locks. Nothing is changed. */
+/*
+ * Takes QEMU's writer locks. Nothing is changed, but where a qcow2 was left
+ * dirty: it is repaired first, as `check -r all` does, with all its messages
+ * (watch->found). Under the safe policy (gate->safe) a qcow2 must pass a full
+ * check before; leaks are no fault. ERR_DENIED.
+ */
 int inplace_open(struct inplace *ret, const struct inplace_request *rq,
 	struct err *e);
 /* The same file, open for writing, under the same name and without locks; f

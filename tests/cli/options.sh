@@ -29,7 +29,7 @@ for c in $("$byre" help --commands); do
 	usage "byre: $c: option '--help=1' takes no argument" "$c" --help=1
 	usage "byre: $c: option '-f' needs an argument" "$c" -f
 	case $c in
-	info | inspect | digest | map | measure | commit | rebase) names=a ;;
+	check | info | inspect | digest | map | measure | commit | rebase) names=a ;;
 	snapshot) names='-l a' ;;
 	amend) names='-o compat=v3 a' ;;
 	bitmap) names='--add a b' ;;
@@ -50,6 +50,9 @@ done
 usage "byre: info: one image is needed, 0 are given" info
 usage "byre: info: one image is needed, 2 are given" info a.raw a.raw
 usage "byre: inspect: one image is needed, 0 are given" inspect
+usage "byre: check: one image is needed, 0 are given" check
+usage "byre: check: --repair: unknown value 'some'" check -r some a.raw
+usage "byre: check: --cache: unknown value 'x'" check -T x a.raw
 usage "byre: digest: an image is needed" digest
 usage "byre: create: FILE and SIZE are needed*" create
 usage "byre: create: x: a size is needed" create x

@@ -200,8 +200,6 @@ static const struct refused {
 		"say which it is (-f raw or -f qcow2)"},
 	{0, 0, 0, {.format = FORMAT_VMDK, .size = 2 * TABLE}, ERR_UNSUPPORTED,
 		"vmdk: not supported"},
-	{72, 8, 1, {.format = FORMAT_QCOW2, .size = 2 * TABLE},
-		ERR_UNSUPPORTED, "the image is marked dirty"},
 	{72, 8, 2, {.format = FORMAT_QCOW2, .size = 2 * TABLE}, ERR_CORRUPT,
 		"qcow2: Image is corrupt; cannot be opened read/write"},
 	/* the counts of the header, of the table's own clusters, of the L2 */

@@ -248,8 +248,6 @@ def _needs(wants):
 # What byre refuses by name; that it does is checked where a case draws it.
 REFUSED = (
     ((("bitmaps", "yes"),), "refused by name: bitmaps are not copied"),
-    ((("op", "resize"), ("dirty", "yes")),
-     "refused by name: a dirty image is not resized"),
 )
 
 

@@ -143,7 +143,6 @@ REFUSED = "refused by us, by name"
 NOT_OFFERED = [
     ({"bitmaps": "yes"}, "copying bitmaps is not supported"),
     ({"op": "resize", "bitmap": "yes"}, "an image with bitmaps is not"),
-    ({"op": "resize", "dirty": "yes"}, "the image is marked dirty"),
 ]
 
 
