@@ -31,6 +31,11 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import bench_chains  # noqa: E402
+
 NBD = "nbdcopy {zero} -- [ qemu-nbd -r -f {fmt} {src} ] {dst}"
 NULL = open(os.devnull, "r+b")  # for the children, all the time
 
@@ -392,6 +397,17 @@ def extras(bench, rounds):
     return entries
 
 
+def chain_rows(bench):
+    entries = []
+    bench_chains.make(bench)
+    for title in bench_chains.TITLES:
+        peers = [Peer(*c) for c in bench_chains.commands(bench, title)]
+        row = Row(13, title, "1.5", "fs.raw", "qcow2", peers)
+        bench_chains.run_row(bench, row, Run)
+        entries.append(report_row(row))
+    return entries
+
+
 def machine(bench):
     cpu = "?"
     with contextlib.suppress(OSError), open("/proc/cpuinfo",
@@ -526,7 +542,7 @@ def main():
     p.add_argument("--work", help="where outputs go (default: beside them)")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--loops", type=int, default=200)
-    p.add_argument("--rows", default="1,2,3,4,5,6,7,8,9,11,12")
+    p.add_argument("--rows", default="1,2,3,4,5,6,7,8,9,11,12,13")
     p.add_argument("--match", default="", help="only titles holding this")
     p.add_argument("--no-xfs", action="store_true")
     p.add_argument("--commit", help="recorded (default: git describe)")
@@ -562,6 +578,8 @@ def main():
                 print(f"{row.number} {row.title}", file=sys.stderr)
                 run_read_row(bench, row, bench.rounds)
                 result["rows"].append(report_row(row))
+        if 13 in wanted:
+            result["rows"] += chain_rows(bench)
         if 8 in wanted:
             result["loops"] = loops(bench, bench.loops)
         if 9 in wanted:
