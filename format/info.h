@@ -31,6 +31,8 @@ struct info_bitmap {
 	uint64_t granularity; /* bytes */
 	bool in_use;
 	bool is_auto;
+	uint64_t table_offset; /* host byte */
+	uint32_t table_entries;
 };
 
 #define INFO_LUKS_SLOTS 8

@@ -97,6 +97,8 @@ entry_decode(struct span view, const struct qcow2_header *h,
 	ret->name = strndup((const char *)name, n.name_len);
 	if (!ret->name)
 		return err_set(e, ERR_NOMEM, "no memory for a bitmap's name");
+	ret->table_offset = n.table_offset;
+	ret->table_entries = n.table_entries;
 	ret->granularity = UINT64_C(1) << n.granularity;
 	ret->in_use = (n.flags & FLAG_IN_USE) != 0;
 	ret->is_auto = (n.flags & FLAG_AUTO) != 0;

@@ -36,6 +36,7 @@ struct qcow2_edit {
 	struct qcow2_header now;
 	struct file *data_file; /* the external data file, or NULL; borrowed */
 	const struct qcow2_resize *rq; /* of a resize; else NULL */
+	struct qcow2_bitmaps *bitmaps; /* to be stored with the size, or NULL */
 	struct plan plan;
 	struct qcow2_refs refs;
 	uint8_t head[QCOW2_V3_HEADER]; /* as it will be on disk */

@@ -6,6 +6,8 @@
  */
 #include "format/qcow2_grow.h"
 
+#include "format/qcow2_bitmap_edit.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -391,7 +393,8 @@ grow_all(struct grow *g, struct err *e)
 	struct qcow2_edit *d = g->d;
 	uint64_t entries = units_div_up(g->new_size,
 		UINT64_C(1) << l1_shift(d));
-	bool plain = g->mode == PREALLOC_OFF && !g->zero && !d->data_file;
+	bool plain = g->mode == PREALLOC_OFF && !g->zero && !d->data_file &&
+		!d->bitmaps;
 
 	if (check_size(g, entries, e) < 0)
 		return -1;
@@ -410,8 +413,8 @@ grow_all(struct grow *g, struct err *e)
 		if (qcow2_edit_settle(d, e) < 0 ||
 			plan_barrier(&d->plan, "new area before size", e) < 0)
 			return -1;
-		store_be64(d->head + 24, g->new_size);
-		if (qcow2_edit_head(d, e) < 0)
+		if (qcow2_bitmaps_set_size(d, g->new_size, e) < 0 ||
+			qcow2_edit_settle(d, e) < 0)
 			return -1;
 	}
 	if (qcow2_refs_flush(&d->refs, e) < 0)

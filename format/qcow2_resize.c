@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which way a resize goes, and what is refused before anything is loaded. */
+#include "format/qcow2_bitmap_edit.h"
 #include "format/qcow2_edit.h"
 #include "format/qcow2_grow.h"
 
@@ -23,28 +24,32 @@ check_request(const struct qcow2_resize *rq, uint64_t old_size, struct err *e)
 	return 0;
 }
 
-/* QEMU resizes bitmaps in memory and stores them anew; here they stay as they
- * are or the resize is refused. */
+/* Bitmaps whose tables go with the new size stay as they are; else all are
+ * stored anew, as QEMU does it with every one. */
 static int
-check_bitmaps(struct chain *c, const struct qcow2_resize *rq, struct err *e)
+follow(struct qcow2_edit *d, struct qcow2_bitmaps *b, struct err *e)
 {
-	const struct qcow2_header *h = &qcow2_of(c->im[0])->h;
+	struct file *f = d->plan.file[PLAN_IMAGE];
+	uint64_t size = d->rq->new_size;
 	bool fit = false;
 
 	/* Without the bit the bitmaps are stale, and stay so. */
-	if (!h->has_bitmaps || !(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+	if (!d->h->has_bitmaps || !(d->h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
 		return 0;
-	if (rq->new_size >= c->im[0]->size &&
-		qcow2_bitmap_fit(c->im[0]->file, h, rq->new_size, &fit, e) < 0)
+	if (size >= d->old_size &&
+		qcow2_bitmap_fit(f, d->h, size, &fit, e) < 0)
 		return -1;
-	if (!fit)
-		return err_set(e, ERR_UNSUPPORTED,
-			"resize of an image with bitmaps is not supported");
+	if (fit)
+		return 0;
+	if (qcow2_bitmaps_load(b, f, d->h, d->old_size, e) < 0 ||
+		qcow2_bitmaps_resize(b, f, d->h, size, e) < 0)
+		return -1;
+	d->bitmaps = b;
 	return 0;
 }
 
 static int
-check_image(struct chain *c, const struct qcow2_resize *rq, struct err *e)
+check_image(struct chain *c, struct err *e)
 {
 	const struct qcow2_header *h = &qcow2_of(c->im[0])->h;
 
@@ -54,7 +59,7 @@ check_image(struct chain *c, const struct qcow2_resize *rq, struct err *e)
 	if (h->n_snapshots > 0 && h->version < 3)
 		return err_set(e, ERR_UNSUPPORTED,
 			"Can't resize a v2 image which has snapshots");
-	return check_bitmaps(c, rq, e);
+	return 0;
 }
 
 int
@@ -66,18 +71,22 @@ qcow2_resize(struct chain *c, const struct qcow2_resize *rq, struct err *e)
 		.tap = rq->tap,
 		.tap_arg = rq->tap_arg,
 	};
+	struct qcow2_bitmaps b = {0};
 	struct qcow2_edit d;
 	int r;
 
 	if (check_request(rq, c->im[0]->size, e) < 0 ||
-		check_image(c, rq, e) < 0 ||
+		check_image(c, e) < 0 ||
 		qcow2_edit_open(&d, c, &q, e) < 0)
 		return -1;
 	d.rq = rq;
-	r = rq->new_size < d.old_size ? qcow2_shrink(&d, e)
-		: qcow2_grow(&d, e);
+	r = follow(&d, &b, e);
+	if (r == 0)
+		r = rq->new_size < d.old_size ? qcow2_shrink(&d, e)
+			: qcow2_grow(&d, e);
 	if (r == 0)
 		r = plan_run(&d.plan, e);
+	qcow2_bitmaps_free(&b);
 	qcow2_edit_close(&d);
 	return r;
 }

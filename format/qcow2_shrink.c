@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "base/zero.h"
+#include "format/qcow2_bitmap_edit.h"
 #include "format/qcow2_grow.h"
 
 struct shrink {
@@ -224,8 +225,7 @@ shrink_all(struct shrink *s, struct err *e)
 
 	if (check_all(s, e) < 0)
 		return -1;
-	store_be64(d->head + 24, d->rq->new_size);
-	if (qcow2_edit_head(d, e) < 0 ||
+	if (qcow2_bitmaps_set_size(d, d->rq->new_size, e) < 0 ||
 		plan_barrier(&d->plan, "size before references", e) < 0 ||
 		cut_table(s, e) < 0)
 		return -1;

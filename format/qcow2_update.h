@@ -37,8 +37,8 @@ struct qcow2_resize {
  * new_size not a multiple of 512 is ERR_USAGE "The new size must be a multiple
  * of 512"; shrinking without `shrink`, and preallocation without growing, are
  * ERR_USAGE. Refused by name (ERR_UNSUPPORTED): a dirty or corrupt image, one
- * with bitmaps unless it grows and their tables need not, one with encryption, version 2 with snapshots, version 2 where
- * zeros must hide the backing file.
+ * with encryption, version 2 with snapshots, version 2 where zeros must hide
+ * the backing file. ERR_MISMATCH: one with an inconsistent bitmap.
  */
 int qcow2_resize(struct chain *c, const struct qcow2_resize *rq,
 	struct err *e);

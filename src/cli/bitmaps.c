@@ -1,39 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A caller who asks for bitmaps must not lose them silently; one whose source
- * has none has lost nothing.
- */
+/* The bitmaps of convert's source, which must not be lost silently, into its
+ * target. */
 #include "config.h"
 
 #include "cli/bitmaps.h"
 
-#include "op/info.h"
+#include "op/bitmap.h"
 
 int
 bitmaps_check(const struct convert_request *rq, bool skip_broken,
 	struct err *e)
 {
-	struct info_result r = {0};
-	const struct image_info *i;
-	size_t k, n = 0;
-	int ret = 0;
-
+	if (rq->n_sources != 1)
+		return err_set(e, ERR_USAGE,
+			"Copying bitmaps only possible with single source");
+	if (bitmap_check_source(&rq->sources[0], rq->gate, skip_broken, e))
+		return -1;
 	if (rq->target_format != FORMAT_QCOW2)
 		return err_set(e, ERR_USAGE,
 			"Format driver 'raw' does not support bitmaps");
-	if (rq->n_sources != 1)
+	if (!rq->no_create && rq->qcow2.version == 2)
 		return err_set(e, ERR_USAGE,
-			"--bitmaps is for one source");
-	if (info_run(&rq->sources[0], rq->gate, false, &r, e))
-		return -1;
-	i = &r.v[0].i;
-	for (k = 0; k < i->n_bitmaps; k++)
-		n += !(skip_broken && i->bitmaps[k].in_use);
-	if (i->format != FORMAT_QCOW2)
-		ret = err_set(e, ERR_USAGE, "Source lacks bitmap support");
-	else if (n)
-		ret = err_set(e, ERR_UNSUPPORTED, "--bitmaps: copying bitmaps "
-			"is not supported, and the source has %zu of them", n);
-	info_result_free(&r);
-	return ret;
+			"Format driver 'qcow2' does not support bitmaps");
+	return 0;
+}
+
+int
+bitmaps_copy(const struct convert_request *rq, struct err *e)
+{
+	/* the caller named this target, and what it refers to */
+	struct gate g = *rq->gate;
+	const struct inplace_request target = {
+		.dirfd = rq->target_dirfd,
+		.path = rq->target,
+		.format = FORMAT_QCOW2,
+		.no_backing = true,
+		.gate = &g,
+		.watch = rq->watch,
+	};
+
+	return bitmap_copy(&rq->sources[0], rq->gate, &target,
+		rq->cache != CACHE_UNSAFE, e);
 }

@@ -216,6 +216,8 @@ run(struct job *j, struct convert_result *result, struct err *e)
 	rq.watch = &p.watch;
 	report_started();
 	r = convert_run(&rq, result, e);
+	if (r == 0 && a->bitmaps)
+		r = bitmaps_copy(&rq, e);
 	progress_end(&p, r == 0);
 	return r;
 }

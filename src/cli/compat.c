@@ -32,7 +32,7 @@ struct command {
 static const struct command commands[] = {
 	{"amend", NULL, NULL},
 	{"bench", NULL, NULL},
-	{"bitmap", NULL, NULL},
+	{"bitmap", &table_bitmap, compat_bitmap},
 	{"check", &table_check, compat_check},
 	{"commit", &table_commit, compat_commit},
 	{"compare", &table_compare, compat_compare},

@@ -337,12 +337,21 @@ convert(struct job *j)
 			"snapshot");
 	if (sources(j, &rq, direct) || target(j, &rq))
 		return 1;
-	if (a->bitmaps && bitmaps_check(&rq, a->skip_broken_bitmaps, &e))
-		return compat_fault("", &e, false);
+	if (a->bitmaps && bitmaps_check(&rq, a->skip_broken_bitmaps, &e)) {
+		compat_fault("", &e, false);
+		if (e.kind == ERR_MISMATCH)
+			fputs("Try --skip-broken-bitmaps, or use 'qemu-img "
+			      "bitmap --remove' to delete it\n", stderr);
+		return 1;
+	}
 	progress_start(&p, "convert", a->progress, false, a->quiet, -1,
 		compat_warn);
 	rq.watch = &p.watch;
 	r = convert_run(&rq, &result, &e);
+	if (r == 0 && a->bitmaps && bitmaps_copy(&rq, &e)) {
+		progress_end(&p, false);
+		return compat_fault("", &e, false);
+	}
 	progress_end(&p, r == 0);
 	return r ? failed(j, &rq, &e) : 0;
 }

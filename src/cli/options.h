@@ -26,6 +26,9 @@ struct options_args {
 	const char *backing_format;
 	const char *snapshot;
 	const char *sparse;
+	const char *granularity;
+	const char *source_file;
+	const char *source_format;
 	const char *cache;
 	const char *source_cache;
 	const char *workers;

@@ -54,7 +54,7 @@ static const struct options_spec convert_rows[] = {
 	FLAG(0, "salvage", salvage, BOTH,
 		"what cannot be read becomes zeros, with a warning"),
 	FLAG(0, "bitmaps", bitmaps, BOTH,
-		"copy bitmaps (refused when there are any)"),
+		"copy the source's bitmaps (qcow2)"),
 	FLAG(0, "skip-broken-bitmaps", skip_broken_bitmaps, BOTH,
 		"with --bitmaps: leave out inconsistent ones"),
 	TEXT(0, "level", level, ON_BYRE, "N",

@@ -164,8 +164,6 @@ def fault(case, tool, ours, theirs):
             if not b.returncode:
                 return f"{what}: they refuse ({a.stderr.strip()})", False
             return None, False
-        if b.returncode and case.bitmap and "bitmaps" in b.stderr:
-            return None, False
         if b.returncode:
             return f"{what}: we refuse: {b.stderr.strip()}", False
         case.size = new

@@ -247,7 +247,6 @@ def _needs(wants):
 
 # What byre refuses by name; that it does is checked where a case draws it.
 REFUSED = (
-    ((("bitmaps", "yes"),), "refused by name: bitmaps are not copied"),
 )
 
 

@@ -141,8 +141,6 @@ REFUSED = "refused by us, by name"
 
 # What is not offered: the features of the case, and what must be said.
 NOT_OFFERED = [
-    ({"bitmaps": "yes"}, "copying bitmaps is not supported"),
-    ({"op": "resize", "bitmap": "yes"}, "an image with bitmaps is not"),
 ]
 
 
