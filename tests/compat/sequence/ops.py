@@ -93,6 +93,7 @@ def bases(p):
 def rebase(p):
     if not bases(p):
         return None
+    p.free_map = True
     name = p.rng.choice(bases(p))
     args = ["rebase", "-b", name, "-F", name.split(".")[-1]]
     if p.rng.random() < 0.2:
@@ -111,12 +112,15 @@ def rebase_u(p):
 def rebase_none(p):
     if not below(p):
         return None
+    p.free_map = True
     return p.both(["rebase", "-b", "", TOP])
 
 
 def commit(p):
+    """How sparse what it writes is, is up to each."""
     if not below(p):
         return None
+    p.free_map = True
     args = ["commit"] + p.rng.choice([[], [], ["-q"], ["-f", "qcow2"]])
     return p.both(args + [TOP])
 
@@ -124,12 +128,14 @@ def commit(p):
 def commit_d(p):
     if not below(p):
         return None
+    p.free_map = True
     return p.both(["commit", "-d", TOP])
 
 
 def commit_b(p):
     if below(p) != "mid.qcow2":
         return None
+    p.free_map = True
     return p.both(["commit", "-b", "base." + p.features["bfmt"], TOP])
 
 
