@@ -17,8 +17,11 @@ import tempfile
 
 MAP, ENTRY = "format/qcow2_map.c", "format/qcow2_entry.c"
 
-# name: (file, text, replacement, suite). A suite is a script of tests/, or
-# features that differential cases must have.
+SNAPSHOT, TURN = "format/qcow2_snapshot_edit.c", "format/qcow2_turn_run.c"
+TEXTS, CRASH = "tests/compat/transcripts.py replay ", "tests/crash/inplace.py "
+
+# name: (file, text, replacement, suite). A suite is a script of tests/ with
+# its arguments, or features that differential cases must have.
 PLANTS = {
     "packed size off by a sector": (
         ENTRY, "ret->hlen = (more + 1) * 512",
@@ -74,7 +77,7 @@ PLANTS = {
         "return file_zero(s->file, voff < 512 ? voff : voff - 512, len, e);",
         "to=n,op=raw,m=1"),
     "reference beyond the end unchecked": (
-        MAP, "n.hoff >= w->data_end) {", "n.hoff > INT64_MAX) {",
+        MAP, "n.hoff >= w->data_end && !", "n.hoff > INT64_MAX && !",
         "tests/golden/run.sh"),
     "second zstd frame dropped": (
         "format/codec_zstd.c", "while (done < out_len) {",
@@ -108,6 +111,55 @@ PLANTS = {
         "qcow2_refcount_set(b->p, a->order, i & mask, v);",
         "qcow2_refcount_set(b->p, a->order, i & mask, v > 1 ? 1 : v);",
         "op=qcow2,c=yes,S=default"),
+    "snapshot raises no counts": (
+        SNAPSHOT, "qcow2_turn_tree(t, d->l1, d->l1_entries, 1, e) < 0 ||", "",
+        TEXTS + "snapshot"),
+    "snapshot leaves COPIED": (
+        TURN, "entry |= count == 1 ? QCOW2_COPIED : 0;",
+        "entry |= count <= 2 ? QCOW2_COPIED : 0;", TEXTS + "snapshot"),
+    "snapshot shares an L1 entry that is COPIED": (
+        TURN, "hoff | (count == 1 ? QCOW2_COPIED : 0));",
+        "hoff | QCOW2_COPIED);", TEXTS + "snapshot"),
+    "snapshot's old L1 table leaks": (
+        SNAPSHOT, "qcow2_turn_range(t, s->l1_offset, len, -1, e) < 0 ||", "",
+        TEXTS + "snapshot"),
+    "applied snapshot keeps the size": (
+        SNAPSHOT, "store_be64(d->head + 24, s->disk_size);", "",
+        TEXTS + "snapshot"),
+    "header turns before the copies are there": (
+        TURN, 'plan_barrier(p, "copies before the header turns to them", '
+        'e) < 0 ||', "", CRASH + "snapshot-d"),
+    "header turns back too early": (
+        TURN, 'plan_barrier(p, "old places before the header turns back", '
+        'e) < 0 ||', "", CRASH + "snapshot-c snapshot-d"),
+    "commit skips zeros": (
+        "format/qcow2_guest_zero.c", "if (g->keep_holes && !s.t) {",
+        "if (s.t || g->keep_holes) {", TEXTS + "commit"),
+    "commit leaves a short base": (
+        "src/op/commit.c", "if (j->base.chain->size >= size)",
+        "if (j->base.chain->size >= size || true)", TEXTS + "commit"),
+    "commit empties an overlay it should keep": (
+        "src/op/commit.c", "if (rq->keep)", "if (rq->keep && !rq->path)",
+        TEXTS + "commit"),
+    "rebase takes a short file for one that matches": (
+        "src/op/scan_diff.c", "t.differs = !same(s, t.old, t.other, voff);",
+        "t.differs = (!s->other.chain || voff < s->other.chain->size) && "
+        "!same(s, t.old, t.other, voff);", TEXTS + "rebase"),
+    "rebase renames before it copies": (
+        "src/op/rebase.c", "if (!rq->only_header && copy(j, ret, e) < 0)",
+        "if (rq->only_header && copy(j, ret, e) < 0)", TEXTS + "rebase"),
+    "map's depth off by one": (
+        "src/op/map.c", "x->s.depth);", "x->s.depth + 1u);", TEXTS + "map"),
+    "map joins runs that are not neighbours": (
+        "src/op/map.c",
+        "return !(s->flags & STATUS_PLACED) || s->hoff + s->len == b->hoff;",
+        "return true;", TEXTS + "map"),
+    "compare stops at the shorter end": (
+        "src/op/compare.c", "uint64_t size = units_max(a, b);",
+        "uint64_t size = units_min(a, b);", TEXTS + "compare"),
+    "measure counts bytes, not clusters": (
+        "src/op/measure.c", "n = units_align_up(at + n, cluster) - at;", "",
+        TEXTS + "measure"),
 }
 
 
@@ -155,6 +207,10 @@ def suite(tree, build, what):
     env = {**os.environ, "top_srcdir": tree, "top_builddir": build,
            "BYRE": byre, "BYRE_QEMU_IMG": byre + " qemu-img"}
     env.pop("BYRE_CHECK_LONG", None)
+    if what.startswith("tests/") and ".py" in what:
+        script, *args = what.split()
+        return quiet([sys.executable, "-B", os.path.join(tree, script),
+                      *args], build, env)
     if what.startswith("tests/"):
         return quiet([os.path.join(tree, what)], build, env)
     return quiet([sys.executable, "-B", os.path.join(
