@@ -125,7 +125,8 @@ def make(pair):
     rng, f, d = pair.rng, pair.features, pair.made
     size = disk_size(rng, f)
     below = None
-    pair.free_map = False
+    # the holes in a data file are the kernel's
+    pair.free_map = f["data"] != "none"
     if f["depth"] != "0":
         unit = rng.choice([512, 4096, 65536])
         bsize = {"equal": size,
