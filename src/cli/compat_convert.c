@@ -321,6 +321,7 @@ convert(struct job *j)
 		.codec = {.window_bits = 12},
 		.copy_range = a->copy_range,
 		.salvage = a->salvage,
+		.explicit_zeros = true,
 	};
 	struct convert_result result;
 	struct progress p;

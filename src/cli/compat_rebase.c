@@ -61,7 +61,8 @@ known_format(const char *text)
 	struct err e;
 
 	return !text || name_format(text, &format, &e) == 0 ||
-		e.kind == ERR_UNSUPPORTED;
+		e.kind == ERR_UNSUPPORTED || strcmp(text, "file") == 0 ||
+		strcmp(text, "host_device") == 0;
 }
 
 static int

@@ -41,12 +41,37 @@ starts(const char *s, const char *prefix)
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+/* The errno that QEMU has for a fault that has none here. */
+static int
+errno_of(const struct err *e)
+{
+	unsigned long long at;
+
+	if (e->eno)
+		return e->eno;
+	if (e->kind == ERR_NOMEM)
+		return ENOMEM;
+	if (starts(e->msg, "Snapshot L1 table offset"))
+		return EINVAL;
+	if (starts(e->msg, "Snapshot L1 table too large"))
+		return EFBIG;
+	/* a count for a cluster far away: QEMU grows its refcount table for
+	 * it, up to 8 MiB of table (for 64 KiB clusters, 2^51 bytes) */
+	if (sscanf(e->msg, "clusters at %llu lie beyond", &at) == 1)
+		return at >> 51 ? EFBIG : EAGAIN;
+	return EIO;
+}
+
 static int
 failed(const struct snapshot_request *rq, const struct snapshot_result *r,
 	const char *shown, const struct err *e)
 {
 	bool raw = r->format != FORMAT_QCOW2;
-	int eno = e->eno ? e->eno : e->kind == ERR_NOMEM ? ENOMEM : EIO;
+	int eno = errno_of(e);
+	struct err said = *e; /* the sentence without an errno */
+	char before[512];
+
+	said.eno = 0;
 
 	switch (rq->action) {
 	case SNAPSHOT_CREATE:
@@ -66,7 +91,7 @@ failed(const struct snapshot_request *rq, const struct snapshot_result *r,
 		/* what stops QEMU's resize, or its look at the table */
 		if (e->kind == ERR_CORRUPT || starts(e->msg, "Can't resize") ||
 			starts(e->msg, "Snapshot L1"))
-			compat_fail("%s", e->msg);
+			compat_fault("", &said, false);
 		return compat_fail("Could not apply snapshot '%s': Failed to "
 			"load snapshot: %s", rq->name, strerror(eno));
 	case SNAPSHOT_DELETE:
@@ -74,8 +99,9 @@ failed(const struct snapshot_request *rq, const struct snapshot_result *r,
 			eno == ENOTSUP)
 			return compat_fail("Could not delete snapshot '%s': "
 				"snapshot not found", rq->name);
-		return compat_fail("Could not delete snapshot '%s': %s",
-			rq->name, e->msg);
+		snprintf(before, sizeof(before), "Could not delete snapshot "
+			"'%s': ", rq->name);
+		return compat_fault(before, &said, false);
 	}
 	return 1;
 }

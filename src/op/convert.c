@@ -301,7 +301,7 @@ open_old_sink(struct job *j, struct err *e)
 			.durable = rq->cache != CACHE_UNSAFE,
 			.data_file = j->old.data,
 		},
-		.keep_holes = true,
+		.keep_holes = !rq->explicit_zeros,
 	};
 
 	return sink_inplace_open(&j->sink, j->old.chain, &g,

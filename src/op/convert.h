@@ -43,6 +43,9 @@ struct convert_request {
 	uint64_t sparse_size;         /* -S; 0 writes every byte */
 	bool sparse_given;            /* -S was given (no clones then) */
 	bool copy_range;              /* -C */
+	/* no_create into a qcow2: what is zero is said to be zero even where
+	 * nothing was allocated, as qemu-img leaves it */
+	bool explicit_zeros;
 	bool salvage;                 /* --salvage: bad ranges become zeros */
 	uint64_t rate_limit;          /* bytes per second, 0: none */
 	uint64_t max_size;            /* most bytes to write; 0: no limit */
