@@ -35,6 +35,7 @@ show(const struct options_args *a, const char *operand, bool json)
 		name_free(&n);
 		return 1;
 	}
+	r.newer = compat_newer();
 	if (json)
 		info_json(&r, a->backing_chain, &out);
 	else

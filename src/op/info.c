@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/json.h"
+#include "base/units.h"
 #include "io/lock.h"
 
 /* What QEMU keeps of a snapshot's id and name, bytes. */
@@ -27,6 +28,7 @@ fill(struct info_image *v, struct image *im, struct err *e)
 	if (image_info(im, &v->i, e) ||
 		file_allocated(im->file, &v->actual_size, e))
 		return -1;
+	v->file_size = units_align_up(im->file->size, 512);
 	v->name = strdup(im->file->name);
 	if (v->i.backing)
 		v->full_backing = chain_full_name(im->file->name,
@@ -385,13 +387,40 @@ snapshots_json(struct json_out *j, const struct image_info *i)
 	json_close_array(j);
 }
 
+/* The file below the image, as an image of its own. */
 static void
-one_json(struct json_out *j, const struct info_image *v)
+file_json(struct json_out *j, const struct info_image *v)
+{
+	json_open_array(j, "children");
+	json_open_object(j, NULL);
+	json_str(j, "name", "file");
+	json_open_object(j, "info");
+	json_open_array(j, "children");
+	json_close_array(j);
+	json_u64(j, "virtual-size", v->file_size);
+	json_str(j, "filename", v->name);
+	json_str(j, "format", "file");
+	json_u64(j, "actual-size", v->actual_size);
+	json_open_object(j, "format-specific");
+	json_str(j, "type", "file");
+	json_open_object(j, "data");
+	json_close_object(j);
+	json_close_object(j);
+	json_bool(j, "dirty-flag", false);
+	json_close_object(j);
+	json_close_object(j);
+	json_close_array(j);
+}
+
+static void
+one_json(struct json_out *j, const struct info_image *v, bool newer)
 {
 	const struct image_info *i = &v->i;
 	struct face f = {.json = j};
 
 	json_open_object(j, NULL);
+	if (newer)
+		file_json(j, v);
 	if (i->backing && i->backing_format)
 		json_str(j, "backing-filename-format", i->backing_format);
 	if (i->n_snapshots)
@@ -429,7 +458,7 @@ info_json(const struct info_result *r, bool chain, struct buf *out)
 	if (chain)
 		json_open_array(&j, NULL);
 	for (k = 0; k < (chain ? r->n : 1); k++)
-		one_json(&j, &r->v[k]);
+		one_json(&j, &r->v[k], r->newer);
 	if (chain)
 		json_close_array(&j);
 	buf_char(out, '\n');
@@ -497,7 +526,18 @@ info_snapshots(const struct image_info *i, bool newer, struct buf *out)
 }
 
 static void
-one_human(const struct info_image *v, struct buf *out)
+file_human(const struct info_image *v, struct buf *out)
+{
+	buf_fmt(out, "Child node '/file':\n    filename: %s\n"
+		"    protocol type: file\n    file length: ", v->name);
+	info_size_text(v->file_size, out);
+	buf_fmt(out, " (%" PRIu64 " bytes)\n    disk size: ", v->file_size);
+	info_size_text(v->actual_size, out);
+	buf_char(out, '\n');
+}
+
+static void
+one_human(const struct info_image *v, bool newer, struct buf *out)
 {
 	const struct image_info *i = &v->i;
 	struct face f = {.out = out, .depth = 1};
@@ -526,11 +566,13 @@ one_human(const struct info_image *v, struct buf *out)
 				i->backing_format);
 	}
 	if (i->n_snapshots)
-		info_snapshots(i, false, out);
+		info_snapshots(i, newer, out);
 	if (i->format == FORMAT_QCOW2) {
 		buf_str(out, "Format specific information:\n");
 		qcow2_members(&f, i);
 	}
+	if (newer)
+		file_human(v, out);
 }
 
 void
@@ -541,6 +583,6 @@ info_human(const struct info_result *r, bool chain, struct buf *out)
 	for (k = 0; k < (chain ? r->n : 1); k++) {
 		if (k)
 			buf_char(out, '\n');
-		one_human(&r->v[k], out);
+		one_human(&r->v[k], r->newer, out);
 	}
 }

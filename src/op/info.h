@@ -12,6 +12,7 @@
 struct info_image {
 	char *name;                 /* as given, or the chain's resolved name */
 	uint64_t actual_size;       /* bytes allocated */
+	uint64_t file_size;         /* as QEMU counts it, in sectors */
 	char *full_backing;         /* resolved name or NULL */
 	struct image_info i;
 };
@@ -19,6 +20,9 @@ struct info_image {
 struct info_result {
 	struct info_image *v;       /* the image, then its backing chain */
 	unsigned n;
+	/* the caller's: print the forms of qemu-img 8 and later, which tell of
+	 * the file below an image, too */
+	bool newer;
 };
 
 /* Opens no backing and no data file unless chain (--backing-chain), and then
