@@ -20,6 +20,7 @@
 #include "base/digest.h"
 #include "base/units.h"
 #include "format/chain.h"
+#include "op/compare.h"
 #include "op/convert.h"
 #include "op/create.h"
 #include "op/info.h"
@@ -401,6 +402,34 @@ byre_digest(const struct byre_source *source,
 	if (convert_digest(&s, &p.gate, 0, ENGINE_AUTO, &w, &r, &err))
 		return fail(e, &err);
 	digest_text(&r.digest, ret);
+	return 0;
+}
+
+int
+byre_compare(const struct byre_source *first,
+	const struct byre_source *second, const struct byre_policy *policy,
+	const struct byre_watch *watch, int *ret_same, uint64_t *ret_offset,
+	struct byre_error *e)
+{
+	struct compare_request rq = {0};
+	struct compare_result r;
+	struct policy p;
+	struct watch w;
+	struct err err = {0};
+
+	if (take_source(&rq.source[0], NULL, first, e) ||
+		take_source(&rq.source[1], NULL, second, e) ||
+		take_policy(&p, policy, e) || take_watch(&w, watch, e))
+		return -1;
+	rq.gate[0] = rq.gate[1] = p.gate;
+	rq.watch = &w;
+	if (compare_run(&rq, &r, &err))
+		return fail(e, &err);
+	if (r.verdict != COMPARE_SAME && r.verdict != COMPARE_DIFFERENT)
+		return fail(e, &r.why);
+	*ret_same = r.verdict == COMPARE_SAME;
+	if (ret_offset && r.verdict == COMPARE_DIFFERENT)
+		*ret_offset = r.voff;
 	return 0;
 }
 

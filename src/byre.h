@@ -175,6 +175,15 @@ int byre_digest(const struct byre_source *source,
 	const struct byre_policy *policy, const struct byre_watch *watch,
 	char ret[BYRE_DIGEST_TEXT], struct byre_error *e);
 
+/* *ret_same: a guest reads the same of both, and of the longer one zeros where
+ * the other has ended. Else *ret_offset (may be NULL) is the first sector of
+ * 512 bytes that differs. What both keep in the same place of the same file is
+ * not read. */
+int byre_compare(const struct byre_source *first,
+	const struct byre_source *second, const struct byre_policy *policy,
+	const struct byre_watch *watch, int *ret_same, uint64_t *ret_offset,
+	struct byre_error *e);
+
 /* ---- making ----------------------------------------------------------- */
 
 /* qcow2's options; 0 and NULL are qemu-img's defaults. */

@@ -108,7 +108,9 @@ check_content(const char *path, const char *format)
 START_TEST(all_forms_have_one_content_and_digest)
 {
 	struct byre_convert_result a, b, c;
-	struct byre_source s = BYRE_SOURCE_INIT;
+	struct byre_source s = BYRE_SOURCE_INIT, t = BYRE_SOURCE_INIT;
+	uint64_t where;
+	int same = 0;
 	struct byre_error e;
 	char digest[BYRE_DIGEST_TEXT];
 
@@ -124,6 +126,14 @@ START_TEST(all_forms_have_one_content_and_digest)
 	s.path = "c";
 	ck_assert_int_eq(byre_digest(&s, NULL, NULL, digest, &e), 0);
 	ck_assert_str_eq(digest, a.digest);
+	t.path = "raw";
+	ck_assert_int_eq(byre_compare(&s, &t, NULL, NULL, &same, &where, &e),
+		0);
+	ck_assert_int_eq(same, 1);
+	t.path = "missing";
+	ck_assert_int_eq(byre_compare(&s, &t, NULL, NULL, &same, &where, &e),
+		-1);
+	ck_assert_int_eq(e.kind, BYRE_IO);
 	check_content("raw", "raw");
 	check_content("q", "qcow2");
 	check_content("c", "qcow2");
