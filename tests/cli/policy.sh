@@ -40,6 +40,37 @@ refused aliasdir/evil
 refused trusted/link
 followed trusted/evil
 followed cache2/evil
+# and by all that read
+for c in map "map --output=json" measure "measure -O qcow2"; do
+	expect 1 front $c cache/evil
+	one_line "qemu-img: Could not open 'cache/evil': *backing file*"
+	[ ! -s out ] || fail "$c says something"
+	expect 0 front $c trusted/evil
+	expect 1 front $c --untrusted trusted/evil
+done
+for c in "cache/evil secret" "secret cache/evil"; do
+	expect 2 front compare $c
+	one_line "qemu-img: Could not open 'cache/evil': *backing file*"
+done
+expect 0 front compare trusted/evil secret
+expect 1 front dd if=cache/evil of=new
+one_line "qemu-img: Could not open 'cache/evil': *backing file*"
+absent new
+expect 0 front dd if=trusted/evil of=new
+cmp -s -n 100000 new secret || fail "dd: content"
+rm -f new
+for c in map measure; do
+	expect 1 "$byre" $c trusted/evil
+	one_line "byre: $c: trusted/evil: *backing file*"
+	expect 0 "$byre" $c --trusted trusted/evil
+	expect 0 "$byre" $c --allow-backing="$dir" trusted/evil
+done
+expect 2 "$byre" compare secret trusted/evil
+one_line "byre: compare: trusted/evil: *backing file*"
+expect 0 "$byre" compare --trusted secret trusted/evil
+expect 1 "$byre" dd if=trusted/evil of=new
+one_line "byre: dd: trusted/evil: *backing file*"
+absent new
 checks=$((checks + 1))
 (cd cache && front convert -O raw evil ../new) 2>err && fail "by a bare name"
 absent new
