@@ -50,6 +50,7 @@ rebuild(struct qcow2_check *c, struct err *e)
 	qcow2_check_io_say(c, "Rebuilding refcount structure");
 	if (qcow2_check_rebuild(c, e))
 		return -1;
+	c->rebuilt = true;
 	r->corruptions = 0;
 	r->leaks = 0;
 	c->rebuild = c->suspect = false;
@@ -145,6 +146,10 @@ add(struct qcow2_check_result *to, const struct qcow2_check_result *r)
 static int
 discard(struct qcow2_check *c, struct err *e)
 {
+	/* the old table must not be cleared under a header that still has it */
+	if (c->rebuilt && c->n_freed &&
+		plan_barrier(&c->plan, "header before its old table", e))
+		return -1;
 	for (size_t i = 0; i < c->n_freed; i++) {
 		uint64_t hoff = c->freed[i].first << c->h->cluster_bits;
 		uint64_t len = c->freed[i].n << c->h->cluster_bits;

@@ -16,6 +16,7 @@ struct copied {
 	struct qcow2_check *c;
 	bool mend;
 	uint64_t wrong; /* flags of the table that was looked at last */
+	bool written;   /* a flag was */
 };
 
 static bool
@@ -28,6 +29,17 @@ static uint64_t
 corrected(uint64_t entry, uint64_t count)
 {
 	return count == 1 ? entry | QCOW2_COPIED : entry & ~QCOW2_COPIED;
+}
+
+/* A count too high does less harm than a flag too many. */
+static int
+write_flags(struct copied *p, uint64_t hoff, const uint8_t *b, uint64_t len,
+	struct err *e)
+{
+	if (!p->written && plan_barrier(&p->c->plan, "counts before flags", e))
+		return -1;
+	p->written = true;
+	return plan_write(&p->c->plan, PLAN_IMAGE, hoff, b, len, e);
 }
 
 static void
@@ -134,8 +146,7 @@ l2_table(struct copied *p, uint64_t hoff, struct err *e)
 	/* whole sectors: a table has few dirty ones */
 	lo = units_align_down(lo, 512);
 	hi = units_align_up(hi, 512);
-	return plan_write(&c->plan, PLAN_IMAGE, hoff + lo, c->l2_buf + lo,
-		hi - lo, e);
+	return write_flags(p, hoff + lo, c->l2_buf + lo, hi - lo, e);
 }
 
 static int
@@ -190,7 +201,7 @@ l1_entry(struct copied *p, uint64_t i, uint64_t entry, struct err *e)
 				return -1;
 			c->r->corruptions--;
 			store_be64(b, corrected(entry, count));
-			if (plan_write(&c->plan, PLAN_IMAGE, at, b, 8, e))
+			if (write_flags(p, at, b, 8, e))
 				return -1;
 		}
 		tally(p, 1);
@@ -210,9 +221,6 @@ qcow2_check_copied(struct qcow2_check *c, struct err *e)
 	else if (c->fix & QCOW2_FIX_LEAKS)
 		/* the counts are right now, if all went well */
 		p.mend = !c->r->errors && !c->r->corruptions && !c->r->leaks;
-	/* A count too high does less harm than a flag too many. */
-	if (p.mend && plan_barrier(&c->plan, "counts before flags", e))
-		return -1;
 	qcow2_check_walk_reset(c);
 	for (uint64_t done = 0; done < bytes; done += n) {
 		n = units_min(bytes - done, QCOW2_CHECK_CHUNK);

@@ -56,6 +56,7 @@ struct qcow2_check {
 	bool unopened;   /* what is wrong would keep it from being opened */
 	bool cut;        /* some were not followed */
 	bool rebuild;    /* the refcounts must be made anew */
+	bool rebuilt;    /* they were */
 	bool suspect;    /* COPIED flags must be looked at one by one */
 	bool signalled;  /* QEMU says so only once */
 	/* clusters of L2 tables and refcount blocks, once they are wanted */

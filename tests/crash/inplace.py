@@ -103,6 +103,8 @@ class Judge:
     def __init__(self, case, folder, before):
         self.case, self.folder = case, folder
         self.before = self.looks(before)
+        self.errors_before = {n: self.errors(n) for n in case.images
+                              if case.broken}
         self.after = None
         self.seen = {}
         self.runs = 0
@@ -158,7 +160,11 @@ class Judge:
         for name in self.case.images:
             p = call(["qemu-img", "check", "-q", "-U", "-f", "qcow2", name],
                      self.folder, None)
-            if p.returncode not in (0, 3) and not self.case.broken:
+            if self.case.broken:
+                why = self.worse(name)
+                if why:
+                    return why
+            elif p.returncode not in (0, 3):
                 return f"{name}: check exit {p.returncode}: " + \
                     p.stderr.decode("utf-8", "replace")[:200]
         for name in self.case.guests:
@@ -167,6 +173,30 @@ class Judge:
                 why = why or self.sectors(name, s)
             if why:
                 return why
+        return None
+
+    def errors(self, name):
+        """How many, and whether the image is marked dirty or corrupt."""
+        p = call(["qemu-img", "check", "-U", "-f", "qcow2", "--output=json",
+                  name], self.folder, None)
+        try:
+            said = json.loads(p.stdout)
+        except ValueError:
+            return None, True
+        with open(os.path.join(self.folder, name), "rb") as f:
+            head = f.read(80)
+        marked = head[7] > 2 and head[79] & 3 != 0
+        return said.get("corruptions", 0) + said["check-errors"], marked
+
+    def worse(self, name):
+        """A repair that is cut short leaves no more errors, and the mark of an
+        image that has some."""
+        n, marked = self.errors(name)
+        old, was_marked = self.errors_before[name]
+        if n is None or n > old:
+            return f"{name}: {n} errors, {old} before"
+        if n and was_marked and not marked:
+            return f"{name}: {n} errors without a mark"
         return None
 
     def sectors(self, name, snapshot):

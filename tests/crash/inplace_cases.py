@@ -9,7 +9,7 @@ class Case:
     """setup: shell lines with genuine tools. args: the front's command line.
     traced: the files that may change; guests: whose content is looked at.
     spare: barriers that this case does not need and others do.
-    broken: it begins with errors, and content is all that is asked for."""
+    broken: it begins with errors; there shall be no more of them."""
 
     def __init__(self, setup, args, traced=("t",), guests=None, spare=(),
                  broken=False, long=False):
@@ -210,7 +210,26 @@ CASES = {
     "check-rebuild": Case(
         image(SMALL, "64K", "write -P 1 0 50k") +
         ["dd if=/dev/zero of=t bs=512 seek=2 count=1 conv=notrunc "
-         "2>/dev/null"], "check -q -r all t", broken=True),
+         "2>/dev/null"], "check -q -r all t", broken=True,
+        # all counts were lost before; the last but one keeps the old table
+        spare=(0, 1)),
+    "check-abort": Case(
+        image(SMALL + ",lazy_refcounts=on", "64K", "write -P 1 0 20k") +
+        ["qemu-io -f qcow2 -c 'write -P 2 30k 5k' -c abort t || true"],
+        "check -q -r all t", broken=True, spare=(2,)),  # as above
+    "check-abort-resize": Case(
+        image(SMALL + ",lazy_refcounts=on", "64K", "write -P 1 0 20k") +
+        ["qemu-io -f qcow2 -c 'write -P 2 30k 5k' -c abort t || true"],
+        # 2: as above; 3 is of the resize itself
+        "resize -q -f qcow2 t 80K", broken=True, spare=(2, 3)),
+    "check-flags": Case(
+        image(SMALL, "16K", "write -P 1 0 16k") +
+        # cluster 6 is counted twice, and its entry says so
+        ["printf '\\000\\002' | dd of=t bs=1 conv=notrunc "
+         "seek=$((0x400 + 6 * 2)) 2>/dev/null",
+         "printf '\\000' | dd of=t bs=1 conv=notrunc seek=$((0xa00)) "
+         "2>/dev/null", "! qemu-img check -q t 2>/dev/null"],
+        "check -q -r all t", broken=True),
     "check-dirty": Case(
         image(SMALL + ",lazy_refcounts=on", "64K", "write -P 1 0 50k") +
         ["printf '\\001' | dd of=t bs=1 conv=notrunc seek=79 2>/dev/null"],

@@ -171,6 +171,23 @@ check_convert() { # WORD DEFAULT COMMAND...
 	rm -f out.raw
 }
 
+# Whatever is wrong, check says so within the limits of info, as the genuine
+# one does where that comes to an end.
+check_check() {
+	[ $special = no ] || return
+	case $class in info-only|special) return ;; esac
+	[ "$(sed -n 's/^format //p' expect)" = qcow2 ] || return
+	limited $info_as "$byre" check -f qcow2 img
+	mine=$code
+	case $mine in 0|1|2|3) ;; *) fail "check: exit $mine" ;; esac
+	case $name in good-*|bad-reftable*) ;; *) return ;; esac
+	[ -n "$genuine" ] || return
+	grep -q '^header backing\|backing-file' expect && return
+	limited unlimited timeout 3 "$genuine" check -f qcow2 img
+	[ $code -ge 124 ] || [ $code -eq 1 ] || [ $code -eq $mine ] ||
+		fail "check: exit $mine, genuine $code"
+}
+
 check_genuine() {
 	[ -n "$genuine" ] && [ $special = no ] || return
 	case $name in
@@ -224,6 +241,7 @@ check_image() {
 	option=$(echo "$option" | sed 's/-l [a-z0-9]*//')
 	check_inspect
 	check_info
+	check_check
 	option=$front
 	if [ "$class" != info-only ] && [ "$class" != inspect-only ]; then
 		good=
