@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/api_int.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/digest.h"
@@ -41,11 +42,6 @@ struct byre_image {
 };
 
 /* What the operations want, made from a policy; owns nothing. */
-struct policy {
-	struct byre_policy p;
-	struct gate gate;
-};
-
 const char *
 byre_version(void)
 {
@@ -64,9 +60,8 @@ byre_text_free(char *text)
 	free(text);
 }
 
-/* Passes an inner error on; returns -1. */
-static int
-fail(struct byre_error *to, const struct err *e)
+int
+api_fail(struct byre_error *to, const struct err *e)
 {
 	if (to) {
 		to->kind = (int)e->kind;
@@ -82,7 +77,7 @@ usage(struct byre_error *to, const char *what)
 	struct err e = {0};
 
 	err_set(&e, ERR_USAGE, "%s", what);
-	return fail(to, &e);
+	return api_fail(to, &e);
 }
 
 /* Copies an options struct of the caller's over ours, which holds defaults. */
@@ -105,8 +100,8 @@ take_options(void *to, size_t known, const void *from, const char *what,
 	return 0;
 }
 
-static int
-take_policy(struct policy *to, const struct byre_policy *from,
+int
+api_take_policy(struct api_policy *to, const struct byre_policy *from,
 	struct byre_error *e)
 {
 	to->p = (struct byre_policy)BYRE_POLICY_INIT;
@@ -215,22 +210,22 @@ byre_image_open(struct byre_image **ret, const struct byre_source *source,
 	const struct byre_policy *policy, struct byre_error *e)
 {
 	struct byre_image *im;
-	struct policy p;
+	struct api_policy p;
 	struct source s;
 	bool no_backing;
 	struct err err = {0};
 
 	if (take_source(&s, &no_backing, source, e) ||
-		take_policy(&p, policy, e))
+		api_take_policy(&p, policy, e))
 		return -1;
 	im = calloc(1, sizeof(*im));
 	if (!im) {
 		err_set(&err, ERR_NOMEM, "no memory for an image");
-		return fail(e, &err);
+		return api_fail(e, &err);
 	}
 	if (source_open(&s, &p.gate, no_backing, NULL, &im->chain, &err)) {
 		free(im);
-		return fail(e, &err);
+		return api_fail(e, &err);
 	}
 	read_open(&im->reader, im->chain);
 	/* the policy's directories were the caller's; nothing opens files
@@ -288,7 +283,7 @@ byre_image_read(struct byre_image *im, void *buf, size_t len,
 	struct err err = {0};
 
 	if (read_at(&im->reader, buf, len, offset, &err))
-		return fail(e, &err);
+		return api_fail(e, &err);
 	return 0;
 }
 
@@ -312,7 +307,7 @@ byre_image_map(struct byre_image *im, uint64_t offset, uint64_t length,
 		return usage(e, "no such range in the image");
 	if (chain_describe(im->chain, UINT32_MAX, offset, length, x,
 		    units_min(cap, COUNT_OF(x)), &n, &err))
-		return fail(e, &err);
+		return api_fail(e, &err);
 	for (i = 0; i < n; i++) {
 		ret[i] = (struct byre_extent){
 			.offset = x[i].voff,
@@ -336,7 +331,7 @@ give_text(struct buf *b, char **ret, struct byre_error *e)
 	if (buf_failed(b)) {
 		buf_free(b);
 		err_set(&err, ERR_NOMEM, "no memory for the answer");
-		return fail(e, &err);
+		return api_fail(e, &err);
 	}
 	*ret = buf_take(b);
 	return 0;
@@ -355,7 +350,7 @@ byre_info_json(const struct byre_source *source, char **ret,
 	if (take_source(&s, NULL, source, e))
 		return -1;
 	if (info_run(&s, &none, false, &r, &err))
-		return fail(e, &err);
+		return api_fail(e, &err);
 	info_json(&r, false, &b);
 	info_result_free(&r);
 	return give_text(&b, ret, e);
@@ -367,15 +362,15 @@ byre_inspect(const struct byre_source *source,
 	char **ret_json, struct byre_error *e)
 {
 	struct gate_report report;
-	struct policy p;
+	struct api_policy p;
 	struct source s;
 	struct buf b = BUF_INIT;
 	struct err err = {0};
 
-	if (take_source(&s, NULL, source, e) || take_policy(&p, policy, e))
+	if (take_source(&s, NULL, source, e) || api_take_policy(&p, policy, e))
 		return -1;
 	if (inspect_run(&s, &p.gate, deep != 0, NULL, &report, &err))
-		return fail(e, &err);
+		return api_fail(e, &err);
 	if (ret_json) {
 		inspect_json(s.path ? s.path : "", &report, &b);
 		if (give_text(&b, ret_json, e))
@@ -391,16 +386,16 @@ byre_digest(const struct byre_source *source,
 	char ret[BYRE_DIGEST_TEXT], struct byre_error *e)
 {
 	struct convert_result r = {0};
-	struct policy p;
+	struct api_policy p;
 	struct source s;
 	struct watch w;
 	struct err err = {0};
 
-	if (take_source(&s, NULL, source, e) || take_policy(&p, policy, e) ||
+	if (take_source(&s, NULL, source, e) || api_take_policy(&p, policy, e) ||
 		take_watch(&w, watch, e))
 		return -1;
 	if (convert_digest(&s, &p.gate, 0, ENGINE_AUTO, &w, &r, &err))
-		return fail(e, &err);
+		return api_fail(e, &err);
 	digest_text(&r.digest, ret);
 	return 0;
 }
@@ -413,20 +408,20 @@ byre_compare(const struct byre_source *first,
 {
 	struct compare_request rq = {0};
 	struct compare_result r;
-	struct policy p;
+	struct api_policy p;
 	struct watch w;
 	struct err err = {0};
 
 	if (take_source(&rq.source[0], NULL, first, e) ||
 		take_source(&rq.source[1], NULL, second, e) ||
-		take_policy(&p, policy, e) || take_watch(&w, watch, e))
+		api_take_policy(&p, policy, e) || take_watch(&w, watch, e))
 		return -1;
 	rq.gate[0] = rq.gate[1] = p.gate;
 	rq.watch = &w;
 	if (compare_run(&rq, &r, &err))
-		return fail(e, &err);
+		return api_fail(e, &err);
 	if (r.verdict != COMPARE_SAME && r.verdict != COMPARE_DIFFERENT)
-		return fail(e, &r.why);
+		return api_fail(e, &r.why);
 	*ret_same = r.verdict == COMPARE_SAME;
 	if (ret_offset && r.verdict == COMPARE_DIFFERENT)
 		*ret_offset = r.voff;
@@ -453,7 +448,7 @@ convert_with(const struct byre_convert_options *o, struct source *sources,
 	};
 	struct convert_result r = {0};
 	const struct byre_source *next = o->sources;
-	struct policy p;
+	struct api_policy p;
 	struct watch w;
 	struct err err = {0};
 	unsigned i;
@@ -465,7 +460,7 @@ convert_with(const struct byre_convert_options *o, struct source *sources,
 		next = (const void *)((const char *)next +
 			o->sources->size);
 	}
-	if (take_policy(&p, o->policy, e) || take_watch(&w, o->watch, e) ||
+	if (api_take_policy(&p, o->policy, e) || take_watch(&w, o->watch, e) ||
 		take_qcow2(&rq.qcow2, o->qcow2, e) ||
 		take_target_format(&rq.target_format, o->target_format, e))
 		return -1;
@@ -474,7 +469,7 @@ convert_with(const struct byre_convert_options *o, struct source *sources,
 	rq.gate = &p.gate;
 	rq.watch = &w;
 	if (convert_run(&rq, &r, &err))
-		return fail(e, &err);
+		return api_fail(e, &err);
 	if (!ret)
 		return 0;
 	*ret = (struct byre_convert_result){
@@ -506,7 +501,7 @@ byre_convert(const struct byre_convert_options *o,
 	if (!sources) {
 		err_set(&err, ERR_NOMEM, "no memory for %zu sources",
 			mine.n_sources);
-		return fail(e, &err);
+		return api_fail(e, &err);
 	}
 	return convert_with(&mine, sources, ret, e);
 }
@@ -525,17 +520,17 @@ byre_create(const char *path, const char *format, uint64_t virtual_size,
 		.durable = true,
 	};
 	struct create_result r;
-	struct policy p;
+	struct api_policy p;
 	struct err err = {0};
 
-	if (take_policy(&p, policy, e) || take_qcow2(&rq.qcow2, qcow2, e) ||
+	if (api_take_policy(&p, policy, e) || take_qcow2(&rq.qcow2, qcow2, e) ||
 		take_target_format(&rq.format, format, e))
 		return -1;
 	if (!rq.has_size)
 		rq.size = 0;
 	rq.gate = &p.gate;
 	if (create_run(&rq, &r, &err))
-		return fail(e, &err);
+		return api_fail(e, &err);
 	return 0;
 }
 
@@ -551,16 +546,16 @@ byre_resize(const char *path, const char *format, uint64_t virtual_size,
 		.durable = true,
 	};
 	struct resize_result r;
-	struct policy p;
+	struct api_policy p;
 	struct err err = {0};
 
 	if (!format)
 		return usage(e, "resize must be told the format");
-	if (take_policy(&p, policy, e) ||
+	if (api_take_policy(&p, policy, e) ||
 		take_target_format(&rq.format, format, e))
 		return -1;
 	rq.gate = &p.gate;
 	if (resize_run(&rq, &r, &err))
-		return fail(e, &err);
+		return api_fail(e, &err);
 	return 0;
 }

@@ -246,6 +246,19 @@ int byre_create(const char *path, const char *format, uint64_t virtual_size,
 int byre_resize(const char *path, const char *format, uint64_t virtual_size,
 	int shrink, const struct byre_policy *policy, struct byre_error *e);
 
+/* Writes what the overlay at path holds into the image below it, or down to
+ * `base` of its chain (NULL: right below), and empties the overlay unless
+ * `keep` or a base is given. All is on the disk before that. */
+int byre_commit(const char *path, const char *base, int keep,
+	const struct byre_policy *policy, struct byre_error *e);
+
+/* Another backing file for the overlay at path, by the name that is stored
+ * (NULL: none) and its format; the guest sees the same bytes afterwards.
+ * only_header: the name alone is changed, and no backing file is opened. */
+int byre_rebase(const char *path, const char *backing,
+	const char *backing_format, int only_header,
+	const struct byre_policy *policy, struct byre_error *e);
+
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif

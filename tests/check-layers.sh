@@ -21,10 +21,11 @@ check_tree() {
 		if (p ~ /^(src\/)?cache\//) return 4
 		if (p ~ /^(src\/)?net\//) return 5
 		if (p ~ /^(src\/)?cli\//) return 6
-		if (p ~ /^src\/(api\.c|byre\.h)$/ || p == "byre.h") return 6
+		if (p ~ /^src\/(api(_[a-z]*)?\.[ch]|byre\.h)$/ || p == "byre.h") return 6
 		return -1
 	}
 	function folder(p) {
+		if (p ~ /^src\/api/) return "api"
 		sub(/^src\//, "", p)
 		sub(/\/[^\/]*$/, "", p)
 		return p

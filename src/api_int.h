@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Between the files of the public API only. */
+#ifndef API_INT_H
+#define API_INT_H
+
+#include "byre.h"
+#include "base/err.h"
+#include "format/gate.h"
+
+struct api_policy {
+	struct byre_policy p;
+	struct gate gate;
+};
+
+/* Passes an inner error on; returns -1. */
+int api_fail(struct byre_error *to, const struct err *e);
+/* The caller's policy, or the default. */
+int api_take_policy(struct api_policy *to, const struct byre_policy *from,
+	struct byre_error *e);
+
+#endif
