@@ -189,6 +189,11 @@ def read_rows(bench):
                             Peer("qemu-img", q + line),
                             Peer("qemu-img -T none", q + " -T none" + line),
                             Peer("byre", front + line, "byre")], "read"))
+    line = " check {src}"
+    rows.append(Row(10, "check of a fragmented TiB", "5", "fragmented.qcow2",
+                    "qcow2", [Peer("qemu-img", bench.qemu + line),
+                              Peer("byre", f"{bench.byre} qemu-img" + line,
+                                   "byre")], "read"))
     line = " map --output=json {src}"
     rows.append(Row(12, "map of a fragmented TiB", "3", "fragmented.qcow2",
                     "qcow2", [Peer("qemu-img", bench.qemu + line),
