@@ -195,6 +195,8 @@ run(struct qcow2_check *c, struct err *e)
 		return -1;
 	}
 	c->fix = c->rq->fix;
+	if (c->fix && qcow2_check_io_autoclear(c, e))
+		return -1;
 	status = qcow2_check_snapshots_load(c, e) || check_counts(c, e) ||
 		qcow2_check_table(c, e);
 	add(c->r, &c->snapshot_r);

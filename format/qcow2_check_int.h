@@ -107,6 +107,8 @@ int qcow2_check_io_signal(struct qcow2_check *c, struct err *e,
 	const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Plans the header's feature bits as they are in h. */
 int qcow2_check_io_features(struct qcow2_check *c, struct err *e);
+/* What no program here knows is cleared before anything else is written. */
+int qcow2_check_io_autoclear(struct qcow2_check *c, struct err *e);
 
 /* qcow2_check_walk.c ----------------------------------------------------- */
 

@@ -16,6 +16,7 @@
 
 #define SECTOR 512
 #define INCOMPATIBLE_AT 72
+#define AUTOCLEAR_AT 88
 #define LINE_MAX_BYTES 768
 
 static void
@@ -247,6 +248,21 @@ qcow2_check_io_features(struct qcow2_check *c, struct err *e)
 	store_be64(b, c->h->incompatible);
 	return plan_write(&c->plan, PLAN_IMAGE, INCOMPATIBLE_AT, b, sizeof(b),
 		e);
+}
+
+int
+qcow2_check_io_autoclear(struct qcow2_check *c, struct err *e)
+{
+	uint64_t known = QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_RAW;
+	uint8_t b[8];
+
+	if (c->h->version < 3 || (c->h->autoclear & ~known) == 0)
+		return 0;
+	c->h->autoclear &= known;
+	store_be64(b, c->h->autoclear);
+	if (plan_write(&c->plan, PLAN_IMAGE, AUTOCLEAR_AT, b, sizeof(b), e))
+		return -1;
+	return plan_barrier(&c->plan, "autoclear bits before repairs", e);
 }
 
 int
