@@ -388,6 +388,25 @@ qcow2_refs_alloc_at(struct qcow2_refs *r, uint64_t hoff, uint64_t n,
 }
 
 int
+qcow2_refs_raise(struct qcow2_refs *r, uint64_t cluster, struct err *e)
+{
+	uint64_t i = cluster & ((UINT64_C(1) << r->block_bits) - 1), v;
+	uint64_t max = r->order == 6 ? UINT64_MAX
+		: (UINT64_C(1) << (1u << r->order)) - 1;
+	struct qcow2_refs_block *b;
+
+	if (qcow2_refs_block_at(r, cluster >> r->block_bits, &b, e) < 0)
+		return -1;
+	v = b ? qcow2_refcount_get(b->p, r->order, i) : 0;
+	if (v == 0 || v == max)
+		return err_set(e, v ? ERR_LIMIT : ERR_CORRUPT,
+			"cluster %" PRIu64 " cannot have one reference more "
+			"than %" PRIu64, cluster, v);
+	qcow2_refs_put(r, b, i, v + 1);
+	return 0;
+}
+
+int
 qcow2_refs_drop(struct qcow2_refs *r, uint64_t hoff, uint64_t len,
 	struct err *e)
 {

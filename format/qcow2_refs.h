@@ -75,6 +75,8 @@ int qcow2_refs_alloc(struct qcow2_refs *r, uint64_t n, uint64_t *ret_hoff,
  * not: *ret_n of them, maybe 0. */
 int qcow2_refs_alloc_at(struct qcow2_refs *r, uint64_t hoff, uint64_t n,
 	uint64_t *ret_n, struct err *e);
+/* One reference more to a cluster that has some. ERR_LIMIT: no room for it. */
+int qcow2_refs_raise(struct qcow2_refs *r, uint64_t cluster, struct err *e);
 /* One reference less to each cluster that [hoff, hoff+len) touches. A count
  * that is 0 already is ERR_CORRUPT. */
 int qcow2_refs_drop(struct qcow2_refs *r, uint64_t hoff, uint64_t len,

@@ -9,6 +9,7 @@
 int cmd_check(struct options_args *a);
 int cmd_commit(struct options_args *a);
 int cmd_compare(struct options_args *a);
+int cmd_amend(struct options_args *a);
 int cmd_bitmap(struct options_args *a);
 int cmd_convert(struct options_args *a);
 int cmd_create(struct options_args *a);

@@ -30,7 +30,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{"amend", NULL, NULL},
+	{"amend", &table_amend, compat_amend},
 	{"bench", NULL, NULL},
 	{"bitmap", &table_bitmap, compat_bitmap},
 	{"check", &table_check, compat_check},

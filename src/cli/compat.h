@@ -18,6 +18,7 @@ int compat_main(int argc, char **argv);
 int compat_check(int argc, char **argv);
 int compat_commit(int argc, char **argv);
 int compat_compare(int argc, char **argv);
+int compat_amend(int argc, char **argv);
 int compat_bitmap(int argc, char **argv);
 int compat_convert(int argc, char **argv);
 int compat_create(int argc, char **argv);

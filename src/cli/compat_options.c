@@ -54,13 +54,21 @@ static const struct listing listings[] = {
 		"Encrypt the image, format choices: 'aes', 'luks'"},
 	{"encrypt.hash-alg", TEXT, AT_QCOW2,
 		"Name of encryption hash algorithm"},
-	{"encrypt.iter-time", NUMBER, AT_QCOW2,
+	{"encrypt.iter-time", NUMBER, AT_QCOW2 | AT_AMEND,
 		"Time to spend in PBKDF in milliseconds"},
 	{"encrypt.ivgen-alg", TEXT, AT_QCOW2, "Name of IV generator algorithm"},
 	{"encrypt.ivgen-hash-alg", TEXT, AT_QCOW2,
 		"Name of IV generator hash algorithm"},
 	{"encrypt.key-secret", TEXT, AT_QCOW2,
 		"ID of secret providing qcow AES key or LUKS passphrase"},
+	{"encrypt.keyslot", NUMBER, AT_AMEND,
+		"Select a single keyslot to modify explicitly"},
+	{"encrypt.new-secret", TEXT, AT_AMEND, "New secret to set in the "
+		"matching keyslots. Empty string to erase"},
+	{"encrypt.old-secret", TEXT, AT_AMEND,
+		"Select all keyslots that match this password"},
+	{"encrypt.state", TEXT, AT_AMEND, "Select new state of affected "
+		"keyslots (active/inactive)"},
 	{"encryption", SWITCH, AT_QCOW2, "Encrypt the image with format 'aes'. "
 		"(Deprecated in favor of encrypt.format=aes)"},
 	{"extended_l2", SWITCH, AT_QCOW2, "Extended L2 tables"},

@@ -25,6 +25,7 @@ static const struct command commands[] = {
 	{&table_check, cmd_check},
 	{&table_commit, cmd_commit},
 	{&table_compare, cmd_compare},
+	{&table_amend, cmd_amend},
 	{&table_bitmap, cmd_bitmap},
 	{&table_convert, cmd_convert},
 	{&table_create, cmd_create},

@@ -8,6 +8,7 @@
 extern const struct options_table table_check;
 extern const struct options_table table_commit;
 extern const struct options_table table_compare;
+extern const struct options_table table_amend;
 extern const struct options_table table_bitmap;
 extern const struct options_table table_convert;
 extern const struct options_table table_create;

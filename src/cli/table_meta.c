@@ -8,6 +8,28 @@
 #include "base/units.h"
 #include "cli/table_rows.h"
 
+static const struct options_spec amend_rows[] = {
+	ROW_HELP,
+	ROW_OBJECT,
+	ROW_IMAGE_OPTS,
+	TEXT('f', "format", format, ON_BYRE | ON_QEMU, "FMT",
+		"raw or qcow2 (needed where the content is not plain raw)"),
+	LIST('o', "options", options, ON_BYRE | ON_QEMU, "LIST",
+		"what is to be: NAME=VALUE,..."),
+	TEXT('t', NULL, cache, ON_QEMU, "MODE", "how the image is written"),
+	FLAG(0, "force", lenient, ON_QEMU_LONG,
+		"without effect: for encrypted images"),
+	ROW_PROGRESS,
+	ROW_TRUSTED,
+	ROW_ALLOW,
+	ROW_UNTRUSTED,
+	ROW_QUIET,
+};
+
+const struct options_table table_amend = {
+	"amend", "Changes options of an existing qcow2.", "FILE", amend_rows,
+	COUNT_OF(amend_rows)};
+
 static const struct options_spec bitmap_rows[] = {
 	ROW_HELP,
 	ROW_OBJECT,

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* Changes of what an image is: its version, and fields of its header. */
+#include "format/qcow2_amend.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "format/qcow2_reheader.h"
+#include "format/qcow2_snapshot_edit.h"
+#include "format/qcow2_turn.h"
+
+#define SEEN_MAX (UINT64_C(1) << 31) /* clusters: 256 MiB of bits */
+
+int
+qcow2_amend_header(struct qcow2_edit *d, const struct qcow2_header *want,
+	struct err *e)
+{
+	if (qcow2_edit_reheader(d, want, e) < 0)
+		return -1;
+	return plan_barrier(&d->plan, "done", e);
+}
+
+int
+qcow2_amend_upgrade(struct qcow2_edit *d, struct err *e)
+{
+	struct qcow2_header want;
+	struct info_snapshot *v = NULL;
+	bool rewrite = false;
+	size_t n = 0;
+
+	if (qcow2_snapshot_load(d->plan.file[PLAN_IMAGE], d->h, &v, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		rewrite |= v[i].short_extra;
+	qcow2_snapshot_free(v, n);
+	if (rewrite && qcow2_snapshot_rewrite(d, e) < 0)
+		return -1;
+	want = *d->h;
+	want.version = 3;
+	return qcow2_amend_header(d, &want, e);
+}
+
+/* All L1 tables, the active one first. */
+struct zeros {
+	struct qcow2_edit *d;
+	struct qcow2_turn turn;
+	uint8_t *seen; /* L2 tables looked at: a bit for each cluster */
+	uint64_t end;  /* of the file, when it began */
+	uint8_t *table;
+	bool backed;
+	bool packed; /* compressed clusters were met */
+};
+
+static bool
+saw(struct zeros *z, uint64_t hoff)
+{
+	uint64_t c = hoff >> z->d->h->cluster_bits;
+	bool seen = z->seen[c / 8] >> c % 8 & 1;
+
+	z->seen[c / 8] |= 1u << c % 8;
+	return seen;
+}
+
+/* A zero cluster that must stay zero: a data cluster of zeros, with as many
+ * references as the table has. */
+static int
+make_data(struct zeros *z, uint64_t table, uint64_t *ret, struct err *e)
+{
+	struct qcow2_edit *d = z->d;
+	uint64_t cs = qcow2_cluster_size(d->h), hoff, count;
+	CLEANUP_FREE uint8_t *zeros = calloc(1, cs);
+
+	if (!zeros)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	if (qcow2_refs_get(&d->refs, table >> d->h->cluster_bits, &count, e) <
+			0 ||
+		qcow2_refs_alloc(&d->refs, 1, &hoff, e) < 0)
+		return -1;
+	for (uint64_t i = 1; i < count; i++) {
+		if (qcow2_refs_raise(&d->refs, hoff >> d->h->cluster_bits, e) <
+			0)
+			return -1;
+	}
+	*ret = hoff | (count == 1 ? QCOW2_COPIED : 0);
+	return plan_write(&d->plan, PLAN_IMAGE, hoff, zeros, cs, e);
+}
+
+static int
+expand_table(struct zeros *z, uint64_t hoff, struct err *e)
+{
+	struct qcow2_edit *d = z->d;
+	uint64_t cs = qcow2_cluster_size(d->h), n = cs / 8, entry, count;
+	bool changed = false;
+
+	if (plan_run(&d->plan, e) < 0 ||
+		file_read_padded(d->plan.file[PLAN_IMAGE], z->table, cs, hoff,
+			NULL, e) < 0 ||
+		qcow2_refs_get(&d->refs, hoff >> d->h->cluster_bits, &count,
+			e) < 0)
+		return -1;
+	for (uint64_t k = 0; k < n; k++) {
+		uint64_t new = 0;
+
+		entry = load_be64(z->table + k * 8);
+		z->packed |= (entry & QCOW2_PACKED) != 0;
+		if ((entry & QCOW2_PACKED) || !(entry & QCOW2_ZERO))
+			continue;
+		if (entry & QCOW2_L2_OFFSET) {
+			for (uint64_t i = 0; i < count; i++) {
+				if (qcow2_edit_drop(d, entry & QCOW2_L2_OFFSET,
+					    cs, e) < 0)
+					return -1;
+			}
+		}
+		if (z->backed && make_data(z, hoff, &new, e) < 0)
+			return -1;
+		store_be64(z->table + k * 8, new);
+		changed = true;
+	}
+	if (!changed)
+		return 0;
+	if (qcow2_refs_flush(&d->refs, e) < 0 ||
+		qcow2_refs_may_write(&d->refs, QCOW2_META_L2, hoff, cs, e) < 0)
+		return -1;
+	return plan_write(&d->plan, PLAN_IMAGE, hoff, z->table, cs, e);
+}
+
+static int
+expand_l1(struct zeros *z, const uint8_t *l1, uint64_t entries, struct err *e)
+{
+	uint64_t cs = qcow2_cluster_size(z->d->h);
+
+	for (uint64_t i = 0; i < entries; i++) {
+		uint64_t hoff = load_be64(l1 + i * 8) & QCOW2_L1_OFFSET;
+
+		if (hoff == 0)
+			continue;
+		if ((hoff & (cs - 1)) || hoff >= z->end)
+			return err_set(e, ERR_CORRUPT, "L2 table offset 0x%"
+				PRIx64 " unaligned (L1 index: 0x%" PRIx64 ")",
+				hoff, i);
+		if (!saw(z, hoff) && expand_table(z, hoff, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+expand_all(struct zeros *z, const struct info_snapshot *v, size_t n,
+	struct err *e)
+{
+	struct qcow2_edit *d = z->d;
+
+	if (expand_l1(z, d->l1, d->l1_entries, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t len = (uint64_t)v[i].l1_entries * 8;
+		CLEANUP_FREE uint8_t *l1 = NULL;
+
+		if (len > QCOW2_L1_MAX)
+			return err_set(e, ERR_LIMIT,
+				"Snapshot L1 table too large");
+		l1 = malloc(units_max(len, 8));
+		if (!l1)
+			return err_set(e, ERR_NOMEM, "out of memory");
+		if (file_read_padded(d->plan.file[PLAN_IMAGE], l1, len,
+			    v[i].l1_offset, NULL, e) < 0 ||
+			expand_l1(z, l1, v[i].l1_entries, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* What zero clusters had in the file, with the flags that go with it. */
+static int
+drop_places(struct zeros *z, struct err *e)
+{
+	struct qcow2_edit *d = z->d;
+	int r = 0;
+
+	if (d->n_drop == 0)
+		return 0;
+	z->turn = (struct qcow2_turn){.d = d};
+	if (plan_barrier(&d->plan, "references gone before counts drop", e) <
+			0 ||
+		qcow2_turn_begin(&z->turn, d, e) < 0)
+		r = -1;
+	for (size_t i = 0; i < d->n_drop && r == 0; i++)
+		r = qcow2_turn_range(&z->turn, d->drop[i].hoff, d->drop[i].len,
+			-1, e);
+	d->n_drop = 0;
+	if (r == 0)
+		r = qcow2_turn_run(&z->turn, d->l1, d->l1_entries, d->l1_hoff,
+			e);
+	qcow2_turn_end(&z->turn);
+	return r;
+}
+
+static int
+check_downgrade(struct qcow2_edit *d, const struct info_snapshot *v, size_t n,
+	struct err *e)
+{
+	uint64_t bad = d->h->incompatible & ~(uint64_t)QCOW2_COMPRESSION;
+
+	if (d->h->refcount_order != 4)
+		return err_set(e, ERR_USAGE,
+			"compat=0.10 requires refcount_bits=16");
+	if (d->h->incompatible & QCOW2_DATA_FILE)
+		return err_set(e, ERR_USAGE,
+			"Cannot downgrade an image with a data file");
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].vm_state_size > UINT32_MAX ||
+			v[i].disk_size != d->old_size)
+			return err_set(e, ERR_USAGE, "Internal snapshots "
+				"prevent downgrade of image");
+	}
+	if (bad)
+		return err_set(e, ERR_USAGE, "Cannot downgrade an image with "
+			"incompatible features 0x%" PRIx64 " set", bad);
+	return 0;
+}
+
+int
+qcow2_amend_downgrade(struct qcow2_edit *d, struct err *e)
+{
+	struct zeros z = {.d = d, .backed = d->h->backing[0] != '\0'};
+	struct qcow2_header want;
+	struct info_snapshot *v = NULL;
+	size_t n = 0;
+	int r;
+
+	if (qcow2_snapshot_load(d->plan.file[PLAN_IMAGE], d->h, &v, &n, e) < 0)
+		return -1;
+	z.table = malloc(qcow2_cluster_size(d->h));
+	z.end = d->plan.end[PLAN_IMAGE];
+	z.seen = z.end >> d->h->cluster_bits > SEEN_MAX ? NULL
+		: calloc((z.end >> d->h->cluster_bits) / 8 + 1, 1);
+	r = !z.table || !z.seen ? err_set(e, ERR_NOMEM, "out of memory")
+		: check_downgrade(d, v, n, e);
+	if (r == 0)
+		r = expand_all(&z, v, n, e);
+	if (r == 0)
+		r = drop_places(&z, e);
+	if (r == 0 && z.packed && (d->h->incompatible & QCOW2_COMPRESSION))
+		r = err_set(e, ERR_USAGE, "Cannot downgrade an image with zstd "
+			"compression type and existing compressed clusters");
+	qcow2_snapshot_free(v, n);
+	free(z.table);
+	free(z.seen);
+	if (r < 0)
+		return -1;
+	want = *d->h;
+	want.version = 2;
+	want.incompatible = want.compatible = want.autoclear = 0;
+	want.compression = 0;
+	want.has_bitmaps = false;
+	return qcow2_amend_header(d, &want, e);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* What can be changed of an image that exists. Each is planned up to and with
+ * its last barrier; the caller runs it. Messages are QEMU's. */
+#ifndef FORMAT_QCOW2_AMEND_H
+#define FORMAT_QCOW2_AMEND_H
+
+#include "format/qcow2_edit.h"
+
+/* Version 2 becomes 3. */
+int qcow2_amend_upgrade(struct qcow2_edit *d, struct err *e);
+/* Version 3 becomes 2: features must not be in use; zero clusters, in
+ * snapshots too, become holes or, over a backing file, data. Bitmaps are
+ * dropped. */
+int qcow2_amend_downgrade(struct qcow2_edit *d, struct err *e);
+/* Counts of 1 << order bits (qcow2_width.c). ERR_LIMIT where one has no room.
+ * The session is of no further use. */
+int qcow2_amend_width(struct qcow2_edit *d, unsigned order, struct err *e);
+/* The header as want says. */
+int qcow2_amend_header(struct qcow2_edit *d, const struct qcow2_header *want,
+	struct err *e);
+
+#endif
