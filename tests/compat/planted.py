@@ -160,6 +160,17 @@ PLANTS = {
     "measure counts bytes, not clusters": (
         "src/op/measure.c", "n = units_align_up(at + n, cluster) - at;", "",
         TEXTS + "measure"),
+    "check misses leaks": (
+        "format/qcow2_check_blocks.c", "\telse\n\t\tc->r->leaks++;",
+        "", TEXTS + "check"),
+    "check mends no leak": (
+        "format/qcow2_check_blocks.c", "put(c, b, clu, found);",
+        "put(c, b, clu, disk);", TEXTS + "check"),
+    "new bitmaps are coarser than asked": (
+        "format/qcow2_bitmap_edit.c",
+        "(unsigned)__builtin_ctzll(x->granularity),",
+        "(unsigned)__builtin_ctzll(x->granularity) + 1u,",
+        TEXTS + "bitmap"),
 }
 
 
