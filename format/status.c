@@ -32,11 +32,13 @@ struct layer {
 
 struct status_walk {
 	struct chain *chain;
+	bool exact;
 	struct layer *layer; /* one per image; owned */
 };
 
 int
-status_open(struct status_walk **ret, struct chain *chain, struct err *e)
+status_open(struct status_walk **ret, struct chain *chain, bool exact,
+	struct err *e)
 {
 	struct status_walk *w = calloc(1, sizeof(*w));
 
@@ -47,6 +49,7 @@ status_open(struct status_walk **ret, struct chain *chain, struct err *e)
 		return err_set(e, ERR_NOMEM, "no memory for a walk");
 	}
 	w->chain = chain;
+	w->exact = exact;
 	*ret = w;
 	return 0;
 }
@@ -172,7 +175,7 @@ layer_status(struct status_walk *w, unsigned depth, uint64_t voff,
 		return -1;
 	skip = voff - x->voff;
 	len = units_min(units_min(len, im->size - voff), x->len - skip);
-	if (l->slice)
+	if (l->slice && (w->exact || x->kind == EXTENT_DATA))
 		len = units_min(units_min(len, INT_MAX),
 			l->slice - voff % l->slice);
 	ret->len = len;

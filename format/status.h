@@ -31,9 +31,12 @@ struct status {
 };
 
 /* One walk belongs to one thread; cheap when guest bytes are asked for in
- * rising order. chain (borrowed) was opened verbatim. */
+ * rising order. chain (borrowed) was opened verbatim. Not exact: runs without
+ * data end with their extent only, so that an empty exabyte costs nothing; they
+ * are the same but for their number. */
 struct status_walk;
-int status_open(struct status_walk **ret, struct chain *chain, struct err *e);
+int status_open(struct status_walk **ret, struct chain *chain, bool exact,
+	struct err *e);
 void status_close(struct status_walk *w); /* NULL is fine */
 void status_close_p(struct status_walk **w);
 

@@ -366,7 +366,8 @@ statuses(const struct compare_request *rq, uint64_t size, struct event *v,
 	s[0].verbatim = s[1].verbatim = true;
 	if (source_open(&s[0], &rq->gate[0], false, NULL, &a, e) ||
 		source_open(&s[1], &rq->gate[1], false, NULL, &b, e) ||
-		status_open(&first, a, e) || status_open(&second, b, e))
+		status_open(&first, a, true, e) ||
+		status_open(&second, b, true, e))
 		return -1;
 	for (at = 0; at < size && !v->set; at += len) {
 		if (watch_cancelled(rq->watch))

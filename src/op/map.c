@@ -78,7 +78,7 @@ map_run(const struct map_request *rq, map_put *put, void *arg,
 		return -1;
 	if (ret_opened)
 		*ret_opened = true;
-	if (status_open(&status, c, e))
+	if (status_open(&status, c, false, e))
 		return -1;
 	w.chain = c;
 	w.status = status;

@@ -67,7 +67,7 @@ count(const struct measure_request *rq, struct chain *c, uint64_t *ret,
 	uint64_t cluster = cluster_of(rq), sum = 0, at, n;
 	unsigned runs = 0;
 
-	if (status_open(&w, c, e))
+	if (status_open(&w, c, false, e))
 		return -1;
 	for (at = 0; at < c->size; at += n) {
 		struct status s;
