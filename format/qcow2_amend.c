@@ -43,6 +43,8 @@ qcow2_amend_upgrade(struct qcow2_edit *d, struct err *e)
 	return qcow2_amend_header(d, &want, e);
 }
 
+#define HELD_MAX 64u /* each has a barrier's cost at most once */
+
 /* All L1 tables, the active one first. */
 struct zeros {
 	struct qcow2_edit *d;
@@ -50,6 +52,12 @@ struct zeros {
 	uint8_t *seen; /* L2 tables looked at: a bit for each cluster */
 	uint64_t end;  /* of the file, when it began */
 	uint8_t *table;
+	/* changed tables, until the clusters they lead to are on disk */
+	struct {
+		uint64_t hoff;
+		uint8_t *p;
+	} held[HELD_MAX];
+	unsigned n_held;
 	bool backed;
 	bool packed; /* compressed clusters were met */
 };
@@ -89,6 +97,27 @@ make_data(struct zeros *z, uint64_t table, uint64_t *ret, struct err *e)
 }
 
 static int
+write_held(struct zeros *z, struct err *e)
+{
+	struct qcow2_edit *d = z->d;
+	uint64_t cs = qcow2_cluster_size(d->h);
+
+	if (z->backed && z->n_held && qcow2_refs_flush(&d->refs, e) < 0)
+		return -1;
+	for (unsigned i = 0; i < z->n_held; i++) {
+		if (qcow2_refs_may_write(&d->refs, QCOW2_META_L2,
+			    z->held[i].hoff, cs, e) < 0 ||
+			plan_write(&d->plan, PLAN_IMAGE, z->held[i].hoff,
+				z->held[i].p, cs, e) < 0)
+			return -1;
+		free(z->held[i].p);
+		z->held[i].p = NULL;
+	}
+	z->n_held = 0;
+	return 0;
+}
+
+static int
 expand_table(struct zeros *z, uint64_t hoff, struct err *e)
 {
 	struct qcow2_edit *d = z->d;
@@ -122,10 +151,12 @@ expand_table(struct zeros *z, uint64_t hoff, struct err *e)
 	}
 	if (!changed)
 		return 0;
-	if (qcow2_refs_flush(&d->refs, e) < 0 ||
-		qcow2_refs_may_write(&d->refs, QCOW2_META_L2, hoff, cs, e) < 0)
-		return -1;
-	return plan_write(&d->plan, PLAN_IMAGE, hoff, z->table, cs, e);
+	z->held[z->n_held].hoff = hoff;
+	z->held[z->n_held++].p = z->table;
+	z->table = malloc(cs);
+	if (!z->table)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	return z->n_held < HELD_MAX ? 0 : write_held(z, e);
 }
 
 static int
@@ -171,7 +202,7 @@ expand_all(struct zeros *z, const struct info_snapshot *v, size_t n,
 			expand_l1(z, l1, v[i].l1_entries, e) < 0)
 			return -1;
 	}
-	return 0;
+	return write_held(z, e);
 }
 
 /* What zero clusters had in the file, with the flags that go with it. */
@@ -183,11 +214,12 @@ drop_places(struct zeros *z, struct err *e)
 
 	if (d->n_drop == 0)
 		return 0;
+	/* without snapshots nobody else's flag can change with a count */
+	if (d->h->n_snapshots == 0)
+		return qcow2_edit_settle(d, e);
 	z->turn = (struct qcow2_turn){.d = d};
-	if (plan_barrier(&d->plan, "references gone before counts drop", e) <
-			0 ||
-		qcow2_turn_begin(&z->turn, d, e) < 0)
-		r = -1;
+	/* The counts go down when the header turns: behind a barrier. */
+	r = qcow2_turn_begin(&z->turn, d, e);
 	for (size_t i = 0; i < d->n_drop && r == 0; i++)
 		r = qcow2_turn_range(&z->turn, d->drop[i].hoff, d->drop[i].len,
 			-1, e);
@@ -250,6 +282,8 @@ qcow2_amend_downgrade(struct qcow2_edit *d, struct err *e)
 	qcow2_snapshot_free(v, n);
 	free(z.table);
 	free(z.seen);
+	for (unsigned i = 0; i < z.n_held; i++)
+		free(z.held[i].p);
 	if (r < 0)
 		return -1;
 	want = *d->h;
