@@ -74,18 +74,16 @@ static int
 open_data_file(struct image *im, const char *path,
 	const struct chain_request *rq, struct err *e)
 {
-	if (path) {
-		if (file_open(&im->data_file, AT_FDCWD, path,
-			im->file->direct ? FILE_DIRECT : FILE_READ, e))
-			return -1;
-		return lock_reader(im->data_file, false, rq, e);
-	}
-	if (!im->data_name)
+	int r;
+
+	if (!path && !im->data_name)
 		return err_set(e, ERR_CORRUPT,
 			"'data-file' is required for this image");
-	if (gate_open(rq->gate, im, im->data_name, "data file",
-		    &im->data_file, e) == 0 &&
-		lock_reader(im->data_file, false, rq, e) == 0)
+	r = path ? file_open(&im->data_file, AT_FDCWD, path,
+			im->file->direct ? FILE_DIRECT : FILE_READ, e)
+		: gate_open(rq->gate, im, im->data_name, "data file",
+			&im->data_file, e);
+	if (r == 0 && lock_reader(im->data_file, false, rq, e) == 0)
 		return 0;
 	/* a refusal is the image's, and says so by itself */
 	return e && e->file[0] ? err_prefix(e, "data file") : -1;
@@ -132,6 +130,11 @@ append(struct chain *c, struct file *f, enum format format,
 	if (g->size_max && im->size > g->size_max) {
 		err_set(e, ERR_LIMIT, "virtual size %" PRIu64 " exceeds the "
 			"limit of %" PRIu64 " bytes", im->size, g->size_max);
+		return err_file(e, im->file->name);
+	}
+	if (c->n == 1 && rq->data_path && !im->needs_data_file) {
+		err_set(e, ERR_USAGE, "'data-file' can only be set for images "
+			"with an external data file");
 		return err_file(e, im->file->name);
 	}
 	if (im->needs_data_file && !rq->no_data_file) {

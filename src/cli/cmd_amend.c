@@ -27,6 +27,7 @@ run(const struct options_args *a, struct amend_request *rq, struct err *e)
 	rq->image = (struct inplace_request){
 		.dirfd = s.dirfd,
 		.path = s.path,
+		.data_path = s.data_path,
 		.format = s.format,
 		.gate = &g,
 	};

@@ -29,6 +29,7 @@ change(const struct options_args *a, struct bitmap_request *rq,
 	rq->image = (struct inplace_request){
 		.dirfd = s->dirfd,
 		.path = s->path,
+		.data_path = s->data_path,
 		.format = s->format,
 		.no_backing = true,
 		.gate = g,

@@ -39,6 +39,7 @@ run(const struct options_args *a, struct err *e)
 		return -1;
 	rq.gate = &g;
 	rq.path = s.path;
+	rq.data_path = s.data_path;
 	rq.format = s.format;
 	progress_start(&p, "commit", a->progress, true, a->quiet, fd,
 		report_warning);

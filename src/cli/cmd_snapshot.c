@@ -41,6 +41,7 @@ change(const struct options_args *a, const struct source *s,
 		.image = {
 			.dirfd = s->dirfd,
 			.path = s->path,
+			.data_path = s->data_path,
 			.format = s->format,
 			.no_backing = true,
 			.gate = g,

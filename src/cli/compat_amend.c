@@ -34,6 +34,7 @@ amend(const struct options_args *a, const struct source *s,
 		.image = {
 			.dirfd = s->dirfd,
 			.path = s->path,
+		.data_path = s->data_path,
 			.format = s->format,
 			.allow_probed = !g->safe,
 			.gate = g,

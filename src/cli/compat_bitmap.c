@@ -69,6 +69,7 @@ change(const struct options_args *a, struct bitmap_request *rq,
 	rq->image = (struct inplace_request){
 		.dirfd = s->dirfd,
 		.path = s->path,
+		.data_path = s->data_path,
 		.format = s->format,
 		.allow_probed = !g->safe,
 		.no_backing = true,

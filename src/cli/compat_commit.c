@@ -54,6 +54,7 @@ commit(const struct options_args *a, struct commit_request *rq)
 	}
 	rq->dirfd = s.dirfd;
 	rq->path = s.path;
+	rq->data_path = s.data_path;
 	rq->format = s.format;
 	rq->allow_probed = !g.safe;
 	rq->gate = &g;

@@ -83,6 +83,7 @@ rebase(const struct options_args *a, struct rebase_request *rq)
 	}
 	rq->dirfd = s.dirfd;
 	rq->path = s.path;
+	rq->data_path = s.data_path;
 	rq->format = s.format;
 	rq->allow_probed = !g.safe;
 	rq->gate = &g;

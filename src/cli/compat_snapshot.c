@@ -117,6 +117,7 @@ change(const struct options_args *a, const struct source *s, const char *shown,
 		.image = {
 			.dirfd = s->dirfd,
 			.path = s->path,
+			.data_path = s->data_path,
 			.format = s->format,
 			.allow_probed = !g->safe,
 			.gate = g,

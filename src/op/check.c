@@ -18,6 +18,7 @@ open_reader(const struct check_request *rq, struct inplace *p, struct err *e)
 	const struct source *s = &rq->source;
 	struct chain_request cr = {
 		.format = s->format,
+		.data_path = s->data_path,
 		.no_backing = !rq->whole_chain,
 		.no_data_file = !rq->whole_chain,
 		.check = true,
@@ -42,6 +43,7 @@ open_image(const struct check_request *rq, struct inplace *p, struct err *e)
 		.dirfd = rq->source.dirfd,
 		.path = rq->source.path,
 		.format = rq->source.format,
+		.data_path = rq->source.data_path,
 		.allow_probed = rq->allow_probed,
 		.check = true,
 		.no_backing = !rq->whole_chain,

@@ -172,6 +172,7 @@ run(struct job *j, struct commit_result *ret, struct err *e)
 		.path = rq->path,
 		.format = rq->format,
 		.allow_probed = rq->allow_probed,
+		.data_path = rq->data_path,
 		.gate = rq->gate,
 		.watch = rq->watch,
 	};

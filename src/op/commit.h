@@ -16,6 +16,7 @@ struct commit_request {
 	const char *path;      /* the top overlay */
 	enum format format;    /* as in inplace_request */
 	bool allow_probed;
+	const char *data_path; /* as inplace_request's; or NULL */
 	/* the image to commit into, by a name that the chain has for it; NULL:
 	 * the one right below */
 	const char *base;

@@ -152,6 +152,7 @@ run(struct job *j, struct rebase_result *ret, struct err *e)
 		.path = rq->path,
 		.format = rq->format,
 		.allow_probed = rq->allow_probed,
+		.data_path = rq->data_path,
 		.no_backing = rq->only_header,
 		.gate = rq->gate,
 		.watch = rq->watch,

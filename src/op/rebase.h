@@ -16,6 +16,7 @@ struct rebase_request {
 	const char *path;      /* the overlay */
 	enum format format;    /* as in inplace_request */
 	bool allow_probed;
+	const char *data_path; /* as inplace_request's; or NULL */
 	const char *backing;   /* as it is stored; NULL or "": none */
 	const char *backing_format; /* needed with backing */
 	/* the header alone: neither chain is opened, and the guest sees what

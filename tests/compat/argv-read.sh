@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The command lines of argv.sh for map, measure and compare.
+# The command lines of argv.sh for map, measure, compare and dd; and those
+# that name a data file.
 
 # --- map
 for i in plain img.qcow2 odd nothing _base/b1 i1/disk i1/abs 'with space' \
@@ -257,3 +258,14 @@ r "qemu-img: vmdk: not supported by byre" dd -O vmdk if=plain of=new.img
 # these empty the source in qemu-img
 r "qemu-img: plain: *is a source and the target*" dd if=plain of=plain
 r "qemu-img: plain: *is a source and the target*" dd -U if=plain of=plain
+
+# --- a data file named by the caller, not the one that the image names
+moved=driver=qcow2,file.filename=moved,data-file.filename=fresh
+q map --output=json --image-opts $moved
+q check --image-opts $moved
+q check -r all --image-opts $moved
+q resize --image-opts $moved 2M
+q commit -d --image-opts $moved
+q rebase -b '' --image-opts $moved
+q amend -o lazy_refcounts=on --image-opts $moved
+q bitmap --add --image-opts $moved b0

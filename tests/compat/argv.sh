@@ -40,6 +40,11 @@ mkdir world world/_base world/i1 world/nowrite
 	"$qemu_img" create -q -u -f qcow2 -b nbd:x:1 -F raw remote 1M
 	"$qemu_img" create -q -f qcow2 -o data_file=ext,data_file_raw=on dataf 1M
 	rm ext
+	# the data file that is named in it is not the one that it is of
+	"$qemu_img" convert -q -f raw -O qcow2 -B _base/b1 -F raw \
+		-o data_file=stale plain moved
+	mv stale fresh
+	truncate -s 1M stale
 	cp img.qcow2 snap.qcow2
 	"$qemu_img" snapshot -c abc snap.qcow2
 	"$qemu_img" convert -q -f raw -O vmdk plain img.vmdk
