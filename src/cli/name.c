@@ -108,6 +108,19 @@ one_of(const char *s, const char *const *list)
 	return false;
 }
 
+static int
+set_locking(struct name *n, const char *value, struct err *e)
+{
+	static const char *const words[] = {"auto", "off", "on", NULL};
+	char q[64];
+
+	if (!one_of(value, words))
+		return err_set(e, ERR_USAGE, "invalid parameter value: %s",
+			quote(q, sizeof(q), value));
+	n->no_locks = strcmp(value, "off") == 0;
+	return 0;
+}
+
 /* A key of the node of the data file. */
 static int
 set_data_key(struct name *n, const char *key, const char *value,
@@ -130,8 +143,9 @@ static int
 set_key(struct name *n, const char *key, const char *value, bool inner,
 	struct err *e)
 {
-	static const char *const tuning[] = {"aio", "read-only",
-		"auto-read-only", "cache.no-flush", "discard", "node-name",
+	static const char *const switches[] = {"cache.direct", "force-share",
+		"read-only", "auto-read-only", "cache.no-flush", NULL};
+	static const char *const tuning[] = {"aio", "discard", "node-name",
 		"detect-zeroes", NULL};
 	static const char *const of_qcow2[] = {"cache-size", "l2-cache-size",
 		"l2-cache-entry-size", "refcount-cache-size",
@@ -145,16 +159,15 @@ set_key(struct name *n, const char *key, const char *value, bool inner,
 		return set_driver(n, value, inner, e);
 	if (strcmp(key, "filename") == 0)
 		return plain(&n->path, value, e);
-	if (strcmp(key, "locking") == 0) {
-		n->no_locks = strcmp(value, "off") == 0;
-		return 0;
-	}
-	if (strcmp(key, "cache.direct") == 0 || strcmp(key, "force-share") == 0) {
+	if (strcmp(key, "locking") == 0)
+		return set_locking(n, value, e);
+	if (one_of(key, switches)) {
 		if (parse_bool(value, &on, e))
-			return -1;
-		if (key[0] == 'c')
+			return err_set(e, ERR_USAGE, "Parameter '%s' expects "
+				"'on' or 'off'", key);
+		if (strcmp(key, "cache.direct") == 0)
 			n->direct = on;
-		else
+		else if (strcmp(key, "force-share") == 0)
 			n->no_locks = on;
 		return 0;
 	}
@@ -175,6 +188,17 @@ set_key(struct name *n, const char *key, const char *value, bool inner,
 }
 
 static int
+no_name(const struct name *n, const char *file, struct err *e)
+{
+	if (!file)
+		return err_set(e, ERR_USAGE,
+			"A block device must be specified for \"file\"");
+	return err_set(e, ERR_UNSUPPORTED,
+		"Block format '%s' does not support the option 'filename'",
+		probe_format_name(n->format));
+}
+
+static int
 nodes(struct name *n, const struct parse_opts *o, struct err *e)
 {
 	const char *driver = parse_opts_get(o, "driver");
@@ -189,13 +213,18 @@ nodes(struct name *n, const struct parse_opts *o, struct err *e)
 		const char *key = o->v[i].key;
 		bool inner = strncmp(key, "file.", 5) == 0;
 
+		/* a format has no name of its own, only its file has */
+		if (driver && !bare && strcmp(key, "filename") == 0)
+			return no_name(n, parse_opts_get(o, "file.filename"),
+				e);
 		if (set_key(n, inner ? key + 5 : key, o->v[i].value,
 			    inner || (bare && strcmp(key, "driver") != 0), e))
 			return -1;
 	}
 	if (!n->path)
-		return err_set(e, ERR_USAGE,
-			"The 'file' block driver requires a file name");
+		return err_set(e, ERR_USAGE, driver && !bare
+			? "A block device must be specified for \"file\""
+			: "The 'file' block driver requires a file name");
 	if (!driver && parse_opts_get(o, "filename"))
 		return err_set(e, ERR_USAGE,
 			"Must specify either driver or file");

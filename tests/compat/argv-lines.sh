@@ -99,6 +99,15 @@ f info -6 img.raw
 f info --image-opts img.raw
 f info --image-opts -f qcow2 file.filename=img.qcow2
 f info --image-opts filename=img.qcow2
+f info --image-opts driver=qcow2,filename=img.qcow2
+f info --image-opts driver=qcow2,filename=plain,file.filename=img.qcow2
+f info --image-opts driver=qcow2
+f info --image-opts driver=raw,filename=img.qcow2
+f map --image-opts driver=qcow2,file.filename=img.qcow2,data-file.filename=plain
+f map --image-opts driver=qcow2,file.filename=moved,data-file.filename=missing
+f info --image-opts driver=qcow2,file.filename=img.qcow2,file.locking=maybe
+f info --image-opts driver=qcow2,file.filename=img.qcow2,read-only=maybe
+f info --image-opts driver=qcow2,file.filename=img.qcow2,cache.direct=maybe
 f info --image-opts driver=nosuch,file.filename=img.qcow2
 f info --image-opts driver=qcow2,nosuch=1,file.filename=img.qcow2
 f info 'json:{"driver":"qcow2","file.filename":"img.qcow2","nosuch":1}'
