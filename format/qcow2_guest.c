@@ -50,6 +50,7 @@ qcow2_guest_open(struct qcow2_guest **ret, struct chain *c,
 	g->units = qcow2_has_extl2(h) ? QCOW2_SUBCLUSTERS : 1;
 	g->unit = g->cs / g->units;
 	g->keep_holes = rq->keep_holes && c->n == 1;
+	g->same_content = rq->same_content;
 	g->fill = malloc(g->cs);
 	g->zeros = calloc(1, g->cs);
 	if (c->n > 1)

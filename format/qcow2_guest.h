@@ -29,8 +29,9 @@ struct qcow2_guest_request {
 	/* zeros over what is not allocated, with no backing file below, stay
 	 * unallocated; otherwise they become zero clusters, as in QEMU */
 	bool keep_holes;
-	/* the guest reads the same bytes afterwards: bitmaps of what changed
-	 * may stay as they are */
+	/* the guest reads the same bytes afterwards, whatever lies below by
+	 * then: bitmaps of what changed may stay as they are, and zeros are
+	 * never left to a hole */
 	bool same_content;
 };
 

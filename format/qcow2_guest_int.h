@@ -11,6 +11,7 @@ struct qcow2_guest {
 	uint64_t cs, unit;
 	unsigned units; /* per cluster */
 	bool keep_holes;
+	bool same_content;
 	struct qcow2_l2 *table; /* of this segment, by L1 index */
 	size_t n, cap;
 	uint8_t *fill;  /* a cluster */

@@ -92,8 +92,11 @@ way_of(struct qcow2_guest *g,
 	if (below_zero(g, s->voff + start, g->unit, &zero, e) < 0)
 		return -1;
 	if (zero && !v3)
-		/* over a backing file QEMU writes them all the same */
-		*ret = g->below.n == 0 ? WAY_NONE : WAY_WRITE;
+		/* Over a backing file QEMU writes them all the same. Where one
+		 * is about to come below, a hole would show it: QEMU 7.2
+		 * loses the zeros there. */
+		*ret = g->below.n == 0 && !g->same_content ? WAY_NONE
+			: WAY_WRITE;
 	else if (zero)
 		*ret = WAY_FLAG;
 	else if (v3 && below_zero(g, s->voff + start, from - start, &zero,
