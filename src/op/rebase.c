@@ -54,6 +54,21 @@ open_other(struct job *j, struct err *e)
 	return source_open(&s, &g, false, rq->watch, &j->other, e);
 }
 
+/* Locks keep the image out of its own chain, but for --force-share: QEMU then
+ * makes a loop that nothing can open any more. */
+static int
+check_loop(const struct job *j, struct err *e)
+{
+	const struct chain *c = j->other;
+
+	for (unsigned i = 0; i < c->n; i++) {
+		if (j->top.file && file_same(c->im[i]->file, j->top.file))
+			return err_set(e, ERR_USAGE, "the image would be its "
+				"own backing file");
+	}
+	return 0;
+}
+
 /* What can be known before a byte is read or written. */
 static int
 check_header(const struct job *j, struct err *e)
@@ -169,7 +184,8 @@ run(struct job *j, struct rebase_result *ret, struct err *e)
 		&qcow2_of(j->top.chain->im[0])->h, e) < 0)
 		return err_file(e, rq->path);
 	ret->stage = REBASE_NEW;
-	if (j->named && !rq->only_header && open_other(j, e) < 0)
+	if (j->named && !rq->only_header &&
+		(open_other(j, e) < 0 || check_loop(j, e) < 0))
 		return -1;
 	ret->stage = REBASE_HEADER;
 	if (check_header(j, e) < 0)

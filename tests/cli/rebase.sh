@@ -20,4 +20,14 @@ for opts in compat=0.10 compat=0.10,cluster_size=512 compat=1.1; do
 	front rebase -f qcow2 -b '' over
 	front compare -f raw -F qcow2 data over
 done
+
+# no loops, even where locks are not looked at
+front create -q -f qcow2 -b below -F raw over
+front create -q -f qcow2 -b over -F qcow2 upper
+cp over was
+for new in over upper; do
+	expect 1 "$byre" qemu-img rebase -U -f qcow2 -b $new -F qcow2 over
+	one_line "qemu-img: *the image would be its own backing file*"
+	same over was
+done
 finish
