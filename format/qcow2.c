@@ -235,6 +235,7 @@ qcow2_use_snapshot(struct image *im, const char *which, struct err *e)
 	}
 	free(s.id);
 	free(s.name);
+	free(s.more);
 	return r;
 }
 

@@ -88,6 +88,7 @@ START_TEST(snapshot_table)
 	ck_assert_str_eq(one.name, "\x01long");
 	free(one.id);
 	free(one.name);
+	free(one.more);
 	ck_assert_int_eq(qcow2_snapshot_find(f, &h, "4", &found, &one, &e), 0);
 	ck_assert(!found);
 	file_close(f);
