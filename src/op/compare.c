@@ -313,6 +313,7 @@ contents(struct compare *c, uint64_t size, struct err *e)
 
 	if (pair_open(&c->pair, c->chain[0], c->chain[1], size, e))
 		return -1;
+	c->pair.watch = c->rq->watch;
 	windows = units_div_up(size, c->pair.window);
 	n = c->rq->workers ? c->rq->workers : pool_cpus();
 	n = (unsigned)units_max(1, units_min(units_min(n, POOL_WORKERS_MAX),

@@ -69,6 +69,8 @@ find(struct pair *p, unsigned k, const struct extent **ret, struct err *e)
 		p->cursor >= s->ext[s->at].voff + s->ext[s->at].len)
 		s->at++;
 	if (s->at == s->n) {
+		if (watch_cancelled(p->watch))
+			return err_set(e, ERR_CANCELLED, "interrupted");
 		s->at = s->n = 0;
 		if (p->cursor >= end) {
 			s->ext[0] = (struct extent){.voff = p->cursor,

@@ -55,6 +55,8 @@ struct pair {
 	bool *same;      /* file a of the first is file b of the second; owned */
 	uint64_t cursor;
 	uint64_t tickets;
+	/* asked between extents, for a call may pass over an exabyte; or NULL */
+	const struct watch *watch;
 };
 
 int pair_open(struct pair *p, struct chain *first, struct chain *second,

@@ -14,6 +14,7 @@
 #include "op/compare.h"
 #include "op/convert.h"
 #include "op/create.h"
+#include "op/pair.h"
 #include "tmpdir.h"
 
 static const struct gate trusted = {.trusted = true};
@@ -220,6 +221,34 @@ START_TEST(what_cannot_be_opened)
 }
 END_TEST
 
+/* A call may have much to pass over, and ends when it is told to. */
+START_TEST(a_stretch_without_a_window)
+{
+	struct source s = source_of("a");
+	atomic_int cancel = 1;
+	const struct watch watch = {.cancel = &cancel};
+	struct pair_window w = {0};
+	struct pair p;
+	struct chain *c;
+	struct err e = {0};
+	unsigned side;
+
+	make("a", 4096);
+	ck_assert_int_eq(source_open(&s, &trusted, false, NULL, &c, &e), 0);
+	ck_assert_int_eq(pair_open(&p, c, c, c->size, &e), 0);
+	p.watch = &watch;
+	ck_assert_int_eq(pair_next(&p, &w, &side, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_CANCELLED);
+	cancel = 0;
+	ck_assert_int_eq(pair_next(&p, &w, &side, &e), 0);
+	ck_assert_uint_eq(w.len, 0);
+	ck_assert_uint_eq(w.passed, 4096);
+	pair_window_free(&w);
+	pair_close(&p);
+	chain_close(c);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -236,6 +265,7 @@ main(void)
 	tcase_add_test(t, the_longer_one);
 	tcase_add_test(t, a_bad_cluster);
 	tcase_add_test(t, what_cannot_be_opened);
+	tcase_add_test(t, a_stretch_without_a_window);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
