@@ -30,6 +30,10 @@ store_one(struct qcow2_edit *d, struct qcow2_bitmap *x, struct err *e)
 
 	if (!table)
 		return err_set(e, ERR_NOMEM, "out of memory");
+	/* only an image that was made by hand comes here with one */
+	if (n == 0)
+		return err_set(e, ERR_UNSUPPORTED,
+			"an empty disk has no bitmaps");
 	/* An entry without a place says what all its bits are. */
 	for (uint64_t i = 0; i < n; i++) {
 		hoff = x->bits.v[i].ones;
