@@ -19,6 +19,9 @@
 
 #define CLUSTER_OFFSET_MAX ((UINT64_C(1) << 56) - 1)
 #define INCOMPATIBLE_AT 72 /* in the header */
+/* Counted clusters behind the file's end that a search passes over: a table
+ * whose entries all name one full block has 2^35 of them. */
+#define PAST_END_MAX (1u << 24)
 #define BLOCK_OFFSET(entry) ((entry) & QCOW2_REFTABLE_OFFSET)
 
 static uint64_t
@@ -334,7 +337,8 @@ qcow2_refs_add(struct qcow2_refs *r, uint64_t first, uint64_t n, unsigned depth,
 int
 qcow2_refs_find(struct qcow2_refs *r, uint64_t n, uint64_t *ret, struct err *e)
 {
-	uint64_t run = 0, v;
+	uint64_t end = r->plan->end[PLAN_IMAGE] >> r->cluster_bits;
+	uint64_t run = 0, used = 0, v;
 
 	while (run < n) {
 		if (r->free_index > CLUSTER_OFFSET_MAX >> r->cluster_bits)
@@ -343,6 +347,10 @@ qcow2_refs_find(struct qcow2_refs *r, uint64_t n, uint64_t *ret, struct err *e)
 		if (qcow2_refs_get(r, r->free_index++, &v, e) < 0)
 			return -1;
 		run = v == 0 ? run + 1 : 0;
+		if (v != 0 && r->free_index > end && ++used > PAST_END_MAX)
+			return err_set(e, ERR_CORRUPT, "the refcounts of more "
+				"than %u clusters past the end of the file "
+				"are not 0", PAST_END_MAX);
 	}
 	*ret = r->free_index - n;
 	return check_free(r, *ret, n, e);

@@ -11,4 +11,20 @@ cp disk was
 expect 1 "$byre" qemu-img bitmap --clear disk a
 one_line "qemu-img: *an empty disk has no bitmaps*"
 same disk was
+
+# every entry of the refcount table names one block that is full: no free
+# cluster in terabytes, and that is known soon
+expect 0 "$byre" create -q -f qcow2 full 1M
+printf '\0\0\0\0\0\2\0\0' >entries
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do
+	cat entries entries >more
+	mv more entries
+done
+dd if=entries of=full bs=64k seek=1 conv=notrunc 2>/dev/null
+tr '\0' '\377' </dev/zero | dd of=full bs=64k count=1 seek=2 conv=notrunc \
+	iflag=fullblock 2>/dev/null
+cp full was
+expect 1 "$byre" qemu-img bitmap --add full a
+one_line "qemu-img: *past the end of the file are not 0*"
+same full was
 finish
