@@ -19,9 +19,6 @@
 
 #define CLUSTER_OFFSET_MAX ((UINT64_C(1) << 56) - 1)
 #define INCOMPATIBLE_AT 72 /* in the header */
-/* Counted clusters behind the file's end that a search passes over: a table
- * whose entries all name one full block has 2^35 of them. */
-#define PAST_END_MAX (1u << 24)
 #define BLOCK_OFFSET(entry) ((entry) & QCOW2_REFTABLE_OFFSET)
 
 static uint64_t
@@ -347,10 +344,10 @@ qcow2_refs_find(struct qcow2_refs *r, uint64_t n, uint64_t *ret, struct err *e)
 		if (qcow2_refs_get(r, r->free_index++, &v, e) < 0)
 			return -1;
 		run = v == 0 ? run + 1 : 0;
-		if (v != 0 && r->free_index > end && ++used > PAST_END_MAX)
+		if (v != 0 && r->free_index > end && ++used > QCOW2_REFS_PAST_END)
 			return err_set(e, ERR_CORRUPT, "the refcounts of more "
 				"than %u clusters past the end of the file "
-				"are not 0", PAST_END_MAX);
+				"are not 0", QCOW2_REFS_PAST_END);
 	}
 	*ret = r->free_index - n;
 	return check_free(r, *ret, n, e);

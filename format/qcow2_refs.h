@@ -19,6 +19,9 @@
 #include "format/qcow2.h"
 #include "format/qcow2_overlap.h"
 
+/* Counted clusters behind the file's end that a search passes over: a table
+ * whose entries all name one full block has 2^35 of them. */
+#define QCOW2_REFS_PAST_END (1u << 24)
 #define QCOW2_REFS_CACHE (8u << 20) /* bytes of blocks, at least 4 blocks */
 
 struct qcow2_refs_block {

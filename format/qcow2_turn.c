@@ -60,13 +60,17 @@ int
 qcow2_turn_place(struct qcow2_turn *t, uint64_t n, uint64_t *ret,
 	struct err *e)
 {
-	uint64_t run = 0, v;
+	uint64_t run = 0, used = 0, v;
 
 	/* What somebody counts behind the end stays as it is. */
 	while (run < n) {
 		if (qcow2_refs_get(&t->d->refs, t->end++, &v, e) < 0)
 			return -1;
 		run = v == 0 ? run + 1 : 0;
+		if (v != 0 && ++used > QCOW2_REFS_PAST_END)
+			return err_set(e, ERR_CORRUPT, "the refcounts of more "
+				"than %u clusters past the end of the file "
+				"are not 0", QCOW2_REFS_PAST_END);
 	}
 	*ret = (t->end - n) << t->d->h->cluster_bits;
 	return 0;

@@ -27,4 +27,8 @@ cp full was
 expect 1 "$byre" qemu-img bitmap --add full a
 one_line "qemu-img: *past the end of the file are not 0*"
 same full was
+expect 1 "$byre" qemu-img snapshot -c s full
+one_line "qemu-img: *"
+expect 1 "$byre" qemu-img amend -o refcount_bits=32 full
+one_line "qemu-img: *"
 finish
