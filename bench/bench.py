@@ -408,7 +408,7 @@ def chain_rows(bench):
     for title in bench_chains.TITLES:
         peers = [Peer(*c) for c in bench_chains.commands(bench, title)]
         row = Row(13, title, "1.5", "fs.raw", "qcow2", peers)
-        bench_chains.run_row(bench, row, Run)
+        bench_chains.run_row(bench, row, Run, touch_memory)
         entries.append(report_row(row))
     return entries
 

@@ -68,8 +68,9 @@ def verify(bench, title, work):
             bench.images, "fs.raw")], check=True)
 
 
-def run_row(bench, row, run):
-    """run(argv, cwd) measures one child."""
+def run_row(bench, row, run, touch):
+    """run(argv, cwd) measures one child; touch(work, size) warms memory for
+    what it writes, once the copies are made."""
     work = os.path.join(bench.work, "chain")
     os.makedirs(work, exist_ok=True)
     for number in range(bench.rounds + 1):
@@ -78,6 +79,7 @@ def run_row(bench, row, run):
             if peer.fault:
                 continue
             fresh(bench, row.title, work)
+            touch(work, bench.touch)
             try:
                 done = run(peer.command.split(), work)
             except (OSError, RuntimeError) as e:
