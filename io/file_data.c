@@ -11,9 +11,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -247,6 +249,15 @@ file_reserve(struct file *f, uint64_t off, uint64_t len, bool *ret_done,
 	}
 	*ret_done = !eno;
 	return 0;
+}
+
+bool
+file_reserve_pays(const struct file *f)
+{
+	struct statfs fs;
+
+	return !f->is_block && !f->direct && fstatfs(f->fd, &fs) == 0 &&
+		fs.f_type == EXT4_SUPER_MAGIC;
 }
 
 int

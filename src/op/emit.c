@@ -18,6 +18,8 @@
 /* Write-back is started each time so much was written, so that the final
  * flush is short and dirty memory bounded. */
 #define FLUSH_EVERY (64 * MIB)
+/* Shorter writes find their blocks as fast by themselves. */
+#define RESERVE_MIN (64 * KIB)
 /* The block size that file systems clone in; unaligned pieces are copied. */
 #define CLONE_ALIGN 4096
 
@@ -33,6 +35,7 @@ emit_shared_init(struct emit_shared *s, const struct pipeline_request *rq,
 	atomic_init(&s->bytes_read, 0);
 	atomic_init(&s->unflushed, 0);
 	atomic_init(&s->clone, rq->clone && raw && !rq->digest);
+	atomic_init(&s->reserve, rq->sink->reserve_from != UINT64_MAX);
 	atomic_init(&s->copy, rq->copy_range && raw && !rq->digest);
 }
 
@@ -105,6 +108,31 @@ move_piece(struct emit_shared *s, const struct piece *p)
 		return true;
 	atomic_store(&s->copy, false);
 	return false;
+}
+
+bool
+emit_clones(const struct emit_shared *s)
+{
+	return atomic_load(&s->clone);
+}
+
+bool
+emit_row(struct emit *m, struct emit_shared *s, const struct piece *row)
+{
+	bool done = false;
+
+	if ((row->hoff | row->voff | row->len) % CLONE_ALIGN ||
+		row->hoff + row->len > row->file->size)
+		return false;
+	if (clone_range(row->file, row->hoff, s->rq->sink->file, row->voff,
+		    row->len, &done, NULL) || !done) {
+		atomic_store(&s->clone, false);
+		return false;
+	}
+	atomic_fetch_add(&s->bytes, row->len);
+	m->in_kernel = true;
+	m->n = 0;
+	return true;
 }
 
 bool
@@ -464,6 +492,20 @@ follows(const struct placed *a, const struct placed *b)
 		a->hoff + a->len == b->hoff;
 }
 
+/* What fails here fails again, and is told, when it is written. */
+static void
+reserve(struct emit_shared *s, const struct io_req *r)
+{
+	struct sink *sink = s->rq->sink;
+	bool done = false;
+
+	if (r->len < RESERVE_MIN || r->file != sink->file ||
+		r->hoff < sink->reserve_from || !atomic_load(&s->reserve))
+		return;
+	if (file_reserve(sink->file, r->hoff, r->len, &done, NULL) || !done)
+		atomic_store(&s->reserve, false);
+}
+
 int
 emit_requests(struct emit *m, struct emit_shared *s, struct fetch *f,
 	struct err *e)
@@ -489,6 +531,8 @@ emit_requests(struct emit *m, struct emit_shared *s, struct fetch *f,
 		r->len = p->len;
 		r->hoff = p->hoff;
 	}
+	for (i = 0; i < f->n_req; i++)
+		reserve(s, &f->req[i]);
 	return 0;
 }
 

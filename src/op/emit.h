@@ -27,6 +27,7 @@ struct emit_shared {
 	_Atomic uint64_t bytes_read;
 	_Atomic uint64_t unflushed;  /* host bytes since the last flush */
 	_Atomic bool clone, copy;    /* not refused yet */
+	_Atomic bool reserve;
 };
 
 struct emit_run {
@@ -57,6 +58,10 @@ void emit_count_read(struct emit_shared *s, uint64_t n);
 int emit_open(struct emit *m, struct emit_shared *s, struct err *e);
 void emit_close(struct emit *m);
 
+/* May rows be cloned still? */
+bool emit_clones(const struct emit_shared *s);
+/* Tries to clone a row of plain bytes; true: its window is done. */
+bool emit_row(struct emit *m, struct emit_shared *s, const struct piece *row);
 /* Tries to move the whole window inside the kernel; true when done. */
 bool emit_in_kernel(struct emit *m, struct emit_shared *s, struct window *w);
 /* Runs, leaves and packed clusters of a window whose bytes are in buf. Any

@@ -27,6 +27,8 @@
 #define SLOT_MEMORY (6 * MIB)
 #define SLOTS_MAX 8
 #define REQS_PER_SLOT 64
+/* Longest clone: between two of them an interrupt is heard. */
+#define ROW_MAX (1024 * MIB)
 
 struct slot {
 	struct window w;
@@ -132,6 +134,26 @@ check_stop(struct pipeline *p, struct err *e)
 	return 0;
 }
 
+/* A long row that the file system shares is one window: a clone costs the
+ * same whatever its length. */
+static int
+next_window(struct pipeline *p, struct slot *s, struct err *e)
+{
+	struct piece row;
+
+	s->m.in_kernel = false;
+	if (emit_clones(&p->shared)) {
+		if (scan_row(&p->scan, ROW_MAX, &row, e))
+			return -1;
+		if (row.len > p->scan.window &&
+			emit_row(&s->m, &p->shared, &row)) {
+			scan_pass(&p->scan, row.len, &s->w);
+			return 0;
+		}
+	}
+	return scan_next(&p->scan, &s->w, e);
+}
+
 /* Takes the next window and starts its reads. */
 static int
 begin(struct worker *k, struct slot *s, struct err *e)
@@ -148,7 +170,7 @@ begin(struct worker *k, struct slot *s, struct err *e)
 	else if (p->rq->diff)
 		r = scan_diff_next(p->rq->diff, &s->w, &s->other, e);
 	else
-		r = scan_next(&p->scan, &s->w, e);
+		r = next_window(p, s, e);
 	pthread_mutex_unlock(&p->scan_mutex);
 	if (r)
 		return -1;
@@ -159,7 +181,7 @@ begin(struct worker *k, struct slot *s, struct err *e)
 	s->f.n_req = s->other_f.n_req = 0;
 	s->state = SLOT_READING;
 	k->used++;
-	if (s->w.empty || emit_in_kernel(&s->m, &p->shared, &s->w))
+	if (s->w.empty || s->m.in_kernel || emit_in_kernel(&s->m, &p->shared, &s->w))
 		return 0;
 	if (fetch_plan(&s->f, &s->w, e) || submit_all(k, s, &s->f, e))
 		return -1;

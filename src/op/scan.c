@@ -345,17 +345,67 @@ next_as_read(struct scan *s, struct window *w, struct err *e)
 	return 0;
 }
 
+static void
+begin_window(struct scan *s, struct window *w)
+{
+	w->n = 0;
+	w->empty = false;
+	w->voff = s->cursor;
+	w->len = 0;
+	w->ticket = s->tickets++;
+}
+
+int
+scan_row(struct scan *s, uint64_t max, struct piece *ret, struct err *e)
+{
+	const struct extent *x;
+	uint64_t skip, len;
+	size_t i;
+
+	*ret = (struct piece){0};
+	if (s->as_read || s->cursor >= s->size || s->cursor % s->window)
+		return 0;
+	if (s->at == s->n && refill(s, e))
+		return -1;
+	x = &s->ext[s->at];
+	if (x->kind != EXTENT_DATA)
+		return 0;
+	skip = s->cursor - (s->ext_start + x->voff);
+	len = x->len - skip;
+	for (i = s->at + 1; i < s->n && len < max; i++) {
+		if (s->ext[i].kind != EXTENT_DATA ||
+			s->ext[i].file != x->file ||
+			s->ext[i].hoff != x->hoff + skip + len)
+			break;
+		len += s->ext[i].len;
+	}
+	ret->voff = s->cursor;
+	ret->kind = EXTENT_DATA;
+	ret->file = s->ext_chain->files[x->file];
+	ret->hoff = x->hoff + skip;
+	ret->hlen = ret->len =
+		units_align_down(units_min(len, max), s->window);
+	return 0;
+}
+
+void
+scan_pass(struct scan *s, uint64_t len, struct window *w)
+{
+	begin_window(s, w);
+	w->len = len;
+	s->cursor += len;
+	while (s->at < s->n && s->ext_start + s->ext[s->at].voff +
+			s->ext[s->at].len <= s->cursor)
+		s->at++;
+}
+
 int
 scan_next(struct scan *s, struct window *w, struct err *e)
 {
 	uint64_t end;
 	bool holes = false;
 
-	w->n = 0;
-	w->empty = false;
-	w->voff = s->cursor;
-	w->len = 0;
-	w->ticket = s->tickets++;
+	begin_window(s, w);
 	if (s->cursor >= s->size)
 		return 0;
 	if (s->as_read)

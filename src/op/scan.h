@@ -82,6 +82,11 @@ struct scan {
  * on it. The window size must be 2 MiB then.
  */
 int scan_next(struct scan *s, struct window *w, struct err *e);
+/* Plain bytes in a row within one file, from the cursor on: whole windows, at
+ * most max bytes. ret->len 0: there are none. They are still to come, unless
+ * scan_pass makes them one window without pieces. */
+int scan_row(struct scan *s, uint64_t max, struct piece *ret, struct err *e);
+void scan_pass(struct scan *s, uint64_t len, struct window *w);
 void scan_window_free(struct window *w);
 
 /* Appends to w the part [voff, voff+len) of extent x of chain c, whose guest

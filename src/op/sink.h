@@ -45,6 +45,9 @@ struct sink {
 	bool packs;
 	/* the file reads as zeros where nothing was written */
 	bool fresh;
+	/* bytes of file from here on are new, and their blocks are worth
+	 * reserving before they are written; UINT64_MAX: none */
+	uint64_t reserve_from;
 	/* granularity of zero detection and of runs: a power of two >= 512 */
 	uint64_t unit;
 	/* the layout follows the calls: they are to be those of qemu-img

@@ -89,6 +89,8 @@ sink_inplace_open(struct sink *s, struct chain *c,
 		.data_file = rq->edit.data_file,
 		.ordered = true,
 		.fresh = fresh,
+		.reserve_from = file_reserve_pays(c->im[0]->file)
+			? c->im[0]->file->size : UINT64_MAX,
 		.unit = 512,
 		.zero_unit = unit ? unit : qcow2_guest_unit(g),
 		.zero_max = QCOW2_GUEST_ZERO_CLUSTERS * cluster,

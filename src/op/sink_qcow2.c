@@ -70,6 +70,7 @@ sink_qcow2_open(struct sink *s, struct file *f, struct file *data,
 		.packs = packs,
 		/* a new image without backing reads as zeros */
 		.fresh = o->backing == NULL,
+		.reserve_from = file_reserve_pays(f) ? 0 : UINT64_MAX,
 		.as_read = as_read,
 		.unit = as_read ? 512 : cluster,
 		.size = o->size,

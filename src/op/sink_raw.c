@@ -77,6 +77,7 @@ sink_raw_open(struct sink *s, struct file *f, uint64_t size, uint64_t unit,
 		.ops = &raw_sink_ops,
 		.file = f,
 		.fresh = fresh,
+		.reserve_from = fresh && file_reserve_pays(f) ? 0 : UINT64_MAX,
 		.unit = unit,
 		.size = size,
 	};

@@ -13,7 +13,7 @@ bytes() {
 		$4 >= 4096 { n += $4 } END { printf "%d\n", n }' "$dir/log"
 }
 
-shim FAIL= -- "$byre" convert -f raw -O raw --engine=uring -t none -T none \
+shim FAIL= -- "$byre" convert -f raw -O raw -S 4k --engine=uring -t none -T none \
 	src.raw t
 if [ $rc -eq 0 ]; then
 	[ "$(bytes ringread)" -ge 300000 ] || fail "the ring read nothing"
@@ -25,10 +25,26 @@ else
 	grep -q 'io_uring\|O_DIRECT' "$dir/err" || fail "uring: exit $rc"
 	echo "no io_uring or no O_DIRECT here: without it"
 fi
-shim FAIL= -- "$byre" convert -f raw -O raw --engine=threads src.raw t
+shim FAIL= -- "$byre" convert -f raw -O raw -S 4k --engine=threads src.raw t
 [ $rc -eq 0 ] || fail "threads: exit $rc"
 [ "$(bytes ringread ringwrite)" -eq 0 ] || fail "threads: used a ring"
 rm "$w/t"
+
+# where blocks can be shared, what lies in a row is shared in one call
+head -c 33554432 /dev/urandom >"$w/row.raw"
+if cp --reflink=always "$w/row.raw" "$w/t" 2>/dev/null; then
+	rm "$w/t"
+	shim FAIL= -- "$byre" convert -f raw -O raw row.raw t
+	[ $rc -eq 0 ] || fail "clone: exit $rc"
+	[ "$(grep -c '^clone ' "$dir/log")" -eq 1 ] ||
+		fail "32 MiB in a row: not one clone"
+	[ "$(bytes read ringread)" -le 524288 ] || fail "a clone was read"
+	cmp "$w/row.raw" "$w/t" || fail "clone: other bytes"
+	rm "$w/t"
+else
+	echo "no shared blocks here: without clones"
+fi
+rm "$w/row.raw"
 
 # data MiB in a raw file of 1 TiB
 data=16

@@ -184,6 +184,49 @@ START_TEST(sources_follow_each_other_at_odd_offsets)
 }
 END_TEST
 
+START_TEST(rows_are_whole_windows_of_plain_bytes)
+{
+	struct bench b;
+	struct scan_source src = {.chain = &b.chain, .size = 64 * MIB};
+	struct window w = {0};
+	struct piece row;
+	struct scan *s;
+
+	/* 2 MiB and 64 KiB of data, a hole, then data up to the end */
+	make(&b, "dddddddddddddddddddddddddddddddddhd", 64 * KIB, 64 * MIB);
+	s = start(&src, 1, 64 * MIB);
+	ck_assert_int_eq(scan_row(s, GIB, &row, NULL), 0);
+	ck_assert_uint_eq(row.len, 2 * MIB);
+	ck_assert_uint_eq(row.hoff, GIB);
+	ck_assert_ptr_eq(row.file, &b.file);
+	ck_assert_int_eq(scan_row(s, MIB + KIB, &row, NULL), 0);
+	ck_assert_uint_eq(row.len, MIB);
+	scan_pass(s, MIB, &w);
+	ck_assert_uint_eq(w.voff, 0);
+	ck_assert_uint_eq(w.len, MIB);
+	ck_assert_uint_eq(w.n, 0);
+	ck_assert_int_eq(scan_row(s, GIB, &row, NULL), 0);
+	ck_assert_uint_eq(row.voff, MIB);
+	ck_assert_uint_eq(row.len, MIB);
+	scan_pass(s, MIB, &w);
+	/* the hole's window is left to scan_next, which goes on from here */
+	ck_assert_int_eq(scan_row(s, GIB, &row, NULL), 0);
+	ck_assert_uint_eq(row.len, 0);
+	ck_assert_int_eq(scan_next(s, &w, NULL), 0);
+	ck_assert_uint_eq(w.voff, 2 * MIB);
+	ck_assert_uint_eq(w.ticket, 2);
+	ck_assert_uint_eq(w.n, 3);
+	ck_assert_int_eq(scan_row(s, GIB, &row, NULL), 0);
+	ck_assert_uint_eq(row.voff, 3 * MIB);
+	ck_assert_uint_eq(row.len, 61 * MIB);
+	scan_pass(s, row.len, &w);
+	ck_assert_int_eq(scan_next(s, &w, NULL), 0);
+	ck_assert_uint_eq(w.len, 0);
+	scan_window_free(&w);
+	free(s);
+}
+END_TEST
+
 START_TEST(part_of_a_target_cluster_is_copied_up)
 {
 	struct bench top, back;
@@ -241,6 +284,7 @@ main(void)
 	tcase_add_test(t, every_byte_cuts_holes_too);
 	tcase_add_test(t, sources_follow_each_other_at_odd_offsets);
 	tcase_add_test(t, reads_end_where_the_last_cluster_begins);
+	tcase_add_test(t, rows_are_whole_windows_of_plain_bytes);
 	tcase_add_test(t, part_of_a_target_cluster_is_copied_up);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
