@@ -137,3 +137,19 @@ buf_alloc_aligned(size_t len)
 
 	return posix_memalign(&p, BUF_PAGE, len ? len : 1) == 0 ? p : NULL;
 }
+
+int
+buf_ensure_aligned(uint8_t **p, size_t *cap, size_t want, struct err *e)
+{
+	uint8_t *v;
+
+	if (*cap >= want)
+		return 0;
+	v = buf_alloc_aligned(want);
+	if (!v)
+		return err_set(e, ERR_NOMEM, "no memory for %zu bytes", want);
+	free(*p);
+	*p = v;
+	*cap = want;
+	return 0;
+}

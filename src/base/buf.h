@@ -7,6 +7,9 @@
 #include <stdbool.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
 
 struct buf {
 	char *p;    /* always NUL-terminated when not NULL; owned */
@@ -38,5 +41,7 @@ char *buf_take(struct buf *b);
 
 /* Page-aligned memory for I/O; freed with free(). NULL on failure. */
 void *buf_alloc_aligned(size_t len);
+/* *p has room for want bytes at least, or gets new room, without its content. */
+int buf_ensure_aligned(uint8_t **p, size_t *cap, size_t want, struct err *e);
 
 #endif

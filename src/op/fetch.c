@@ -71,22 +71,6 @@ fetch_add_req(struct fetch *f, struct err *e)
 	return &f->req[f->n_req++];
 }
 
-static int
-ensure(uint8_t **p, size_t *cap, size_t want, struct err *e)
-{
-	uint8_t *v;
-
-	if (*cap >= want)
-		return 0;
-	v = buf_alloc_aligned(want);
-	if (!v)
-		return err_set(e, ERR_NOMEM, "no memory for %zu bytes", want);
-	free(*p);
-	*p = v;
-	*cap = want;
-	return 0;
-}
-
 /* Bytes of [hoff, hoff+len) that the file had when it was opened. */
 static uint64_t
 present(const struct file *f, uint64_t hoff, uint64_t len)
@@ -197,7 +181,7 @@ make_room(struct fetch *f, const struct window *w, struct err *e)
 	if (want == 0)
 		return 0;
 	want = units_min(want, 2 * f->buf_cap) + IN_SLACK;
-	return ensure(&f->in, &f->in_cap,
+	return buf_ensure_aligned(&f->in, &f->in_cap,
 		units_align_up(want, 256 * KIB), e);
 }
 
@@ -295,7 +279,7 @@ unpack_to(struct fetch_codecs *c, const struct piece *p, const uint8_t *in,
 	if (c->file != p->file || c->hoff != p->hoff || c->hlen != p->hlen ||
 		c->plen != p->plen) {
 		c->file = NULL;
-		if (ensure(&c->scratch, &c->scratch_cap, p->plen, e))
+		if (buf_ensure_aligned(&c->scratch, &c->scratch_cap, p->plen, e))
 			return -1;
 		if (codec_unpack(codec, in, in_len, c->scratch, p->plen, e))
 			return -1;
@@ -317,7 +301,7 @@ unpack_piece(struct fetch *f, struct fetch_codecs *c, struct piece *p,
 	int r;
 
 	if (!p->fetched) {
-		if (ensure(&c->late, &c->late_cap, p->hlen, e))
+		if (buf_ensure_aligned(&c->late, &c->late_cap, p->hlen, e))
 			return -1;
 		in = c->late;
 		f->host_bytes += len;

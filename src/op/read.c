@@ -33,22 +33,6 @@ read_close(struct reader *r)
 	*r = (struct reader){0};
 }
 
-static int
-ensure(uint8_t **p, size_t *cap, size_t want, struct err *e)
-{
-	uint8_t *v;
-
-	if (*cap >= want)
-		return 0;
-	v = buf_alloc_aligned(want);
-	if (!v)
-		return err_set(e, ERR_NOMEM, "no memory for %zu bytes", want);
-	free(*p);
-	*p = v;
-	*cap = want;
-	return 0;
-}
-
 /* A file may end within the last cluster that it holds: zeros follow. What
  * lies wholly behind its end was refused when it was described. */
 static int
@@ -74,8 +58,8 @@ read_packed(struct reader *r, struct file *f, const struct extent *x,
 		r->file = NULL;
 		if (!codec->ops && codec_open(codec, x->codec, NULL, e))
 			return -1;
-		if (ensure(&r->in, &r->in_cap, x->hlen, e) ||
-			ensure(&r->cluster, &r->cluster_cap, x->plen, e))
+		if (buf_ensure_aligned(&r->in, &r->in_cap, x->hlen, e) ||
+			buf_ensure_aligned(&r->cluster, &r->cluster_cap, x->plen, e))
 			return -1;
 		if (read_host(f, r->in, there, x->hoff, e))
 			return -1;
