@@ -26,25 +26,26 @@
 struct command {
 	const char *name;
 	const struct options_table *table; /* NULL: not supported */
-	int (*run)(int argc, char **argv);
+	int (*run)(const struct options_args *a);
+	int (*parse)(int argc, char **argv); /* when run is NULL */
 };
 
 static const struct command commands[] = {
-	{"amend", &table_amend, compat_amend},
-	{"bench", NULL, NULL},
-	{"bitmap", &table_bitmap, compat_bitmap},
-	{"check", &table_check, compat_check},
-	{"commit", &table_commit, compat_commit},
-	{"compare", &table_compare, compat_compare},
-	{"convert", &table_convert, compat_convert},
-	{"create", &table_create, compat_create},
-	{"dd", &table_dd, compat_dd},
-	{"info", &table_info, compat_info},
-	{"map", &table_map, compat_map},
-	{"measure", &table_measure, compat_measure},
-	{"rebase", &table_rebase, compat_rebase},
-	{"resize", &table_resize, compat_resize},
-	{"snapshot", &table_snapshot, compat_snapshot},
+	{"amend", &table_amend, compat_amend, NULL},
+	{"bench", NULL, NULL, NULL},
+	{"bitmap", &table_bitmap, compat_bitmap, NULL},
+	{"check", &table_check, compat_check, NULL},
+	{"commit", &table_commit, compat_commit, NULL},
+	{"compare", &table_compare, NULL, compat_compare},
+	{"convert", &table_convert, NULL, compat_convert},
+	{"create", &table_create, NULL, compat_create},
+	{"dd", &table_dd, NULL, compat_dd},
+	{"info", &table_info, compat_info, NULL},
+	{"map", &table_map, compat_map, NULL},
+	{"measure", &table_measure, NULL, compat_measure},
+	{"rebase", &table_rebase, compat_rebase, NULL},
+	{"resize", &table_resize, NULL, compat_resize},
+	{"snapshot", &table_snapshot, compat_snapshot, NULL},
 };
 
 bool
@@ -306,11 +307,18 @@ compat_source(const struct options_args *a, const char *operand,
 static int
 run(const struct command *c, int argc, char **argv)
 {
+	struct options_args a = {0};
 	int status;
 
-	if (!c->run)
+	if (!c->table)
 		return compat_try("'%s' is not supported by byre", c->name);
-	status = c->run(argc, argv);
+	if (!c->run) {
+		status = c->parse(argc, argv);
+	} else {
+		if (compat_parse(c->table, argc, argv, &a, &status) == 0)
+			status = c->run(&a);
+		options_free(&a);
+	}
 	if (status)
 		signals_leave();
 	return status;

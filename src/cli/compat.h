@@ -14,21 +14,22 @@
 /* argv[0] is the program, argv[1] the first option or the command. */
 int compat_main(int argc, char **argv);
 
-/* The commands; argv[0] is the command's name. */
-int compat_check(int argc, char **argv);
-int compat_commit(int argc, char **argv);
+/* The commands, which return the exit status. */
+int compat_amend(const struct options_args *a);
+int compat_bitmap(const struct options_args *a);
+int compat_check(const struct options_args *a);
+int compat_commit(const struct options_args *a);
+int compat_info(const struct options_args *a);
+int compat_map(const struct options_args *a);
+int compat_rebase(const struct options_args *a);
+int compat_snapshot(const struct options_args *a);
+/* The others parse for themselves; argv[0] is the command's name. */
 int compat_compare(int argc, char **argv);
-int compat_amend(int argc, char **argv);
-int compat_bitmap(int argc, char **argv);
 int compat_convert(int argc, char **argv);
 int compat_create(int argc, char **argv);
 int compat_dd(int argc, char **argv);
-int compat_info(int argc, char **argv);
-int compat_map(int argc, char **argv);
 int compat_measure(int argc, char **argv);
-int compat_rebase(int argc, char **argv);
 int compat_resize(int argc, char **argv);
-int compat_snapshot(int argc, char **argv);
 
 /* compat_inplace.c: "Could not open ..." of an image that was to be changed; returns 1. */
 int compat_inplace_failed(const char *shown, const char *path,

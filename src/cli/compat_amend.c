@@ -11,7 +11,6 @@
 #include "cli/compat_file.h"
 #include "cli/imgopts.h"
 #include "cli/progress.h"
-#include "cli/table.h"
 
 static int
 failed(const struct amend_request *rq, const struct amend_result *r,
@@ -86,8 +85,8 @@ help_of(const struct options_args *a)
 	return compat_options_amend_help("qcow2");
 }
 
-static int
-run(const struct options_args *a)
+int
+compat_amend(const struct options_args *a)
 {
 	bool durable = true;
 	struct name n = {0};
@@ -112,17 +111,5 @@ run(const struct options_args *a)
 	status = compat_source(a, a->operands.v[0], &n, &s, &g) ? 1
 		: amend(a, &s, &g, durable);
 	name_free(&n);
-	return status;
-}
-
-int
-compat_amend(int argc, char **argv)
-{
-	struct options_args a = {0};
-	int status;
-
-	if (compat_parse(&table_amend, argc, argv, &a, &status) == 0)
-		status = run(&a);
-	options_free(&a);
 	return status;
 }

@@ -11,7 +11,6 @@
 #include "cli/policy.h"
 #include "cli/progress.h"
 #include "cli/steps.h"
-#include "cli/table.h"
 
 /* QEMU numbers its nodes as it goes; nobody can count on the number. */
 #define NODE "#block100"
@@ -96,8 +95,8 @@ change(const struct options_args *a, struct bitmap_request *rq,
 	return status;
 }
 
-static int
-run(const struct options_args *a)
+int
+compat_bitmap(const struct options_args *a)
 {
 	struct bitmap_step steps[STEPS_MAX];
 	struct bitmap_request rq = {
@@ -134,17 +133,5 @@ run(const struct options_args *a)
 	status = compat_source(a, a->operands.v[0], &n, &s, &g) ? 1
 		: change(a, &rq, &s, &g);
 	name_free(&n);
-	return status;
-}
-
-int
-compat_bitmap(int argc, char **argv)
-{
-	struct options_args a = {0};
-	int status;
-
-	if (compat_parse(&table_bitmap, argc, argv, &a, &status) == 0)
-		status = run(&a);
-	options_free(&a);
 	return status;
 }

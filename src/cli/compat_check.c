@@ -11,7 +11,6 @@
 #include "base/units.h"
 #include "cli/compat_file.h"
 #include "cli/progress.h"
-#include "cli/table.h"
 #include "op/check.h"
 
 static int
@@ -96,8 +95,8 @@ check(const struct options_args *a, struct check_request *rq, bool json,
 	return verdict;
 }
 
-static int
-run(const struct options_args *a)
+int
+compat_check(const struct options_args *a)
 {
 	struct check_request rq = {.whole_chain = true};
 	struct buf out = BUF_INIT;
@@ -133,16 +132,4 @@ run(const struct options_args *a)
 	name_free(&n);
 	written = compat_output(&out);
 	return written ? written : status;
-}
-
-int
-compat_check(int argc, char **argv)
-{
-	struct options_args a = {0};
-	int status;
-
-	if (compat_parse(&table_check, argc, argv, &a, &status) == 0)
-		status = run(&a);
-	options_free(&a);
-	return status;
 }

@@ -12,7 +12,6 @@
 #include "cli/compat_file.h"
 #include "cli/policy.h"
 #include "cli/progress.h"
-#include "cli/table.h"
 #include "op/commit.h"
 
 static int
@@ -73,8 +72,8 @@ commit(const struct options_args *a, struct commit_request *rq)
 	return status;
 }
 
-static int
-run(const struct options_args *a)
+int
+compat_commit(const struct options_args *a)
 {
 	struct commit_request rq = {
 		.base = a->backing,
@@ -91,16 +90,4 @@ run(const struct options_args *a)
 		return compat_fail("--image-opts and --format are mutually "
 			"exclusive");
 	return commit(a, &rq);
-}
-
-int
-compat_commit(int argc, char **argv)
-{
-	struct options_args a = {0};
-	int status;
-
-	if (compat_parse(&table_commit, argc, argv, &a, &status) == 0)
-		status = run(&a);
-	options_free(&a);
-	return status;
 }

@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#include "cli/table.h"
 #include "op/info.h"
 
 static int
@@ -45,8 +44,8 @@ show(const struct options_args *a, const char *operand, bool json)
 	return compat_output(&out);
 }
 
-static int
-run(const struct options_args *a)
+int
+compat_info(const struct options_args *a)
 {
 	bool json = false;
 
@@ -62,16 +61,4 @@ run(const struct options_args *a)
 		return compat_fail("--image-opts and --format are mutually "
 			"exclusive");
 	return show(a, a->operands.v[0], json);
-}
-
-int
-compat_info(int argc, char **argv)
-{
-	struct options_args a = {0};
-	int status;
-
-	if (compat_parse(&table_info, argc, argv, &a, &status) == 0)
-		status = run(&a);
-	options_free(&a);
-	return status;
 }

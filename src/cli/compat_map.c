@@ -9,7 +9,6 @@
 
 #include "cli/map_text.h"
 #include "cli/progress.h"
-#include "cli/table.h"
 
 static int
 failed(const char *shown, const struct source *s, bool opened,
@@ -55,8 +54,8 @@ map(const struct options_args *a, struct map_request *rq, bool json)
 	return status;
 }
 
-static int
-run(const struct options_args *a)
+int
+compat_map(const struct options_args *a)
 {
 	struct map_request rq = {.length = UINT64_MAX};
 	bool json = false;
@@ -73,16 +72,4 @@ run(const struct options_args *a)
 		return compat_fail("--image-opts and --format are mutually "
 			"exclusive");
 	return map(a, &rq, json);
-}
-
-int
-compat_map(int argc, char **argv)
-{
-	struct options_args a = {0};
-	int status;
-
-	if (compat_parse(&table_map, argc, argv, &a, &status) == 0)
-		status = run(&a);
-	options_free(&a);
-	return status;
 }

@@ -10,7 +10,6 @@
 #include "cli/compat_file.h"
 #include "cli/policy.h"
 #include "cli/progress.h"
-#include "cli/table.h"
 #include "op/rebase.h"
 
 static int
@@ -100,8 +99,8 @@ rebase(const struct options_args *a, struct rebase_request *rq)
 	return status;
 }
 
-static int
-run(const struct options_args *a)
+int
+compat_rebase(const struct options_args *a)
 {
 	struct rebase_request rq = {
 		.backing = a->backing,
@@ -125,16 +124,4 @@ run(const struct options_args *a)
 		return compat_fail("Invalid format name: '%s'",
 			a->backing_format);
 	return rebase(a, &rq);
-}
-
-int
-compat_rebase(int argc, char **argv)
-{
-	struct options_args a = {0};
-	int status;
-
-	if (compat_parse(&table_rebase, argc, argv, &a, &status) == 0)
-		status = run(&a);
-	options_free(&a);
-	return status;
 }

@@ -12,7 +12,6 @@
 
 #include "cli/compat_file.h"
 #include "cli/progress.h"
-#include "cli/table.h"
 #include "op/info.h"
 #include "op/snapshot.h"
 
@@ -155,8 +154,8 @@ change(const struct options_args *a, const struct source *s, const char *shown,
 	return status ? failed(&rq, &r, shown, &e) : 0;
 }
 
-static int
-run(const struct options_args *a)
+int
+compat_snapshot(const struct options_args *a)
 {
 	const char *shown = a->operands.n ? a->operands.v[0] : "";
 	bool lists = a->steps.n == 0 || strcmp(a->steps.v[0], "list") == 0;
@@ -180,17 +179,5 @@ run(const struct options_args *a)
 		status = lists ? list(&s, shown, &g)
 			: change(a, &s, shown, &g);
 	name_free(&n);
-	return status;
-}
-
-int
-compat_snapshot(int argc, char **argv)
-{
-	struct options_args a = {0};
-	int status;
-
-	if (compat_parse(&table_snapshot, argc, argv, &a, &status) == 0)
-		status = run(&a);
-	options_free(&a);
 	return status;
 }
