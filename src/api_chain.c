@@ -13,9 +13,11 @@ byre_commit(const char *path, const char *base, int keep,
 	const struct byre_policy *policy, struct byre_error *e)
 {
 	struct commit_request rq = {
-		.dirfd = AT_FDCWD,
-		.path = path,
-		.format = FORMAT_QCOW2,
+		.image = {
+			.dirfd = AT_FDCWD,
+			.path = path,
+			.format = FORMAT_QCOW2,
+		},
 		.base = base,
 		.keep = keep || base,
 		.durable = true,
@@ -26,7 +28,7 @@ byre_commit(const char *path, const char *base, int keep,
 
 	if (api_take_policy(&p, policy, e))
 		return -1;
-	rq.gate = &p.gate;
+	rq.image.gate = &p.gate;
 	if (commit_run(&rq, &r, &err))
 		return api_fail(e, &err);
 	return 0;
@@ -38,9 +40,11 @@ byre_rebase(const char *path, const char *backing, const char *backing_format,
 	struct byre_error *e)
 {
 	struct rebase_request rq = {
-		.dirfd = AT_FDCWD,
-		.path = path,
-		.format = FORMAT_QCOW2,
+		.image = {
+			.dirfd = AT_FDCWD,
+			.path = path,
+			.format = FORMAT_QCOW2,
+		},
 		.backing = backing,
 		.backing_format = backing_format,
 		.only_header = only_header != 0,
@@ -52,7 +56,7 @@ byre_rebase(const char *path, const char *backing, const char *backing_format,
 
 	if (api_take_policy(&p, policy, e))
 		return -1;
-	rq.gate = &p.gate;
+	rq.image.gate = &p.gate;
 	if (rebase_run(&rq, &r, &err))
 		return api_fail(e, &err);
 	return 0;

@@ -4,8 +4,6 @@
 
 #include "cli/cmd.h"
 
-#include <fcntl.h>
-
 #include "base/parse.h"
 #include "cli/native.h"
 #include "cli/policy.h"
@@ -17,7 +15,6 @@ static int
 run(const struct options_args *a, struct err *e)
 {
 	struct commit_request rq = {
-		.dirfd = AT_FDCWD,
 		.base = a->backing,
 		.keep = a->drop || a->backing,
 		.durable = true,
@@ -37,13 +34,10 @@ run(const struct options_args *a, struct err *e)
 		return err_prefix(e, "-r");
 	if (native_source(a, a->operands.v[0], &n, &s, e))
 		return -1;
-	rq.gate = &g;
-	rq.path = s.path;
-	rq.data_path = s.data_path;
-	rq.format = s.format;
+	rq.image = inplace_of(&s, &g);
 	progress_start(&p, "commit", a->progress, true, a->quiet, fd,
 		report_warning);
-	rq.watch = &p.watch;
+	rq.image.watch = &p.watch;
 	report_started();
 	r = commit_run(&rq, &result, e);
 	progress_end(&p, r == 0);

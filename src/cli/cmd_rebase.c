@@ -4,8 +4,6 @@
 
 #include "cli/cmd.h"
 
-#include <fcntl.h>
-
 #include "cli/native.h"
 #include "cli/policy.h"
 #include "cli/progress.h"
@@ -16,7 +14,6 @@ static int
 run(const struct options_args *a, struct err *e)
 {
 	struct rebase_request rq = {
-		.dirfd = AT_FDCWD,
 		.backing = a->backing,
 		.backing_format = a->backing_format,
 		.only_header = a->unsafe_backing,
@@ -44,13 +41,10 @@ run(const struct options_args *a, struct err *e)
 			? "a backing file needs its format (-F)"
 			: "the new backing file is needed (-b, may be \"\")");
 	}
-	rq.gate = &g;
-	rq.path = s.path;
-	rq.data_path = s.data_path;
-	rq.format = s.format;
+	rq.image = inplace_of(&s, &g);
 	progress_start(&p, "rebase", a->progress, true, a->quiet, fd,
 		report_warning);
-	rq.watch = &p.watch;
+	rq.image.watch = &p.watch;
 	report_started();
 	r = rebase_run(&rq, &result, e);
 	progress_end(&p, r == 0);

@@ -38,14 +38,7 @@ change(const struct options_args *a, const struct source *s,
 	const struct gate *g, struct err *e)
 {
 	struct snapshot_request rq = {
-		.image = {
-			.dirfd = s->dirfd,
-			.path = s->path,
-			.data_path = s->data_path,
-			.format = s->format,
-			.no_backing = true,
-			.gate = g,
-		},
+		.image = inplace_of(s, g),
 		.name = a->steps.v[1],
 		.durable = true,
 	};
@@ -64,6 +57,7 @@ change(const struct options_args *a, const struct source *s,
 		: SNAPSHOT_DELETE;
 	progress_start(&p, "snapshot", false, false, a->quiet, -1,
 		report_warning);
+	rq.image.no_backing = true;
 	rq.image.watch = &p.watch;
 	report_started();
 	r = snapshot_run(&rq, &result, e);

@@ -80,15 +80,11 @@ rebase(const struct options_args *a, struct rebase_request *rq)
 		name_free(&n);
 		return 1;
 	}
-	rq->dirfd = s.dirfd;
-	rq->path = s.path;
-	rq->data_path = s.data_path;
-	rq->format = s.format;
-	rq->allow_probed = !g.safe;
-	rq->gate = &g;
+	rq->image = inplace_of(&s, &g);
+	rq->image.allow_probed = !g.safe;
 	progress_start(&p, "rebase", a->progress && !a->quiet, false, a->quiet,
 		-1, compat_warn);
-	rq->watch = &p.watch;
+	rq->image.watch = &p.watch;
 	r = rebase_run(rq, &result, &e);
 	progress_end(&p, r == 0);
 	if (s.format == FORMAT_PROBE && result.format == FORMAT_RAW)

@@ -113,14 +113,7 @@ change(const struct options_args *a, const struct source *s, const char *shown,
 	const struct gate *g)
 {
 	struct snapshot_request rq = {
-		.image = {
-			.dirfd = s->dirfd,
-			.path = s->path,
-			.data_path = s->data_path,
-			.format = s->format,
-			.allow_probed = !g->safe,
-			.gate = g,
-		},
+		.image = inplace_of(s, g),
 		.name = a->steps.v[1],
 		/* qemu-img flushes when it closes a writeback image */
 		.durable = true,
@@ -144,6 +137,7 @@ change(const struct options_args *a, const struct source *s, const char *shown,
 	rq.date_nsec = (uint32_t)now.tv_nsec / 1000 * 1000;
 	progress_start(&p, "snapshot", false, false, a->quiet, -1,
 		compat_warn);
+	rq.image.allow_probed = !g->safe;
 	rq.image.watch = &p.watch;
 	status = snapshot_run(&rq, &r, &e);
 	if (status && !r.opened)

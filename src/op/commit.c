@@ -65,8 +65,8 @@ find_base(struct job *j, struct err *e)
 	return err_set(e, ERR_USAGE,
 		COMMIT_NOT_FOUND "'%s' in the backing chain of '%s'",
 		err_quote(q, sizeof(q), name, (unsigned)strlen(name)),
-		err_quote(p, sizeof(p), j->rq->path,
-			(unsigned)strlen(j->rq->path)));
+		err_quote(p, sizeof(p), j->rq->image.path,
+			(unsigned)strlen(j->rq->image.path)));
 }
 
 static int
@@ -75,8 +75,8 @@ open_base(struct job *j, struct err *e)
 	const struct image *im = j->top.chain->im[j->depth];
 	struct inplace_request ir = {
 		.format = im->ops->format,
-		.gate = j->rq->gate,
-		.watch = j->rq->watch,
+		.gate = j->rq->image.gate,
+		.watch = j->rq->image.watch,
 	};
 
 	inplace_close(&j->base);
@@ -145,7 +145,7 @@ write_base(struct job *j, struct commit_result *ret, struct err *e)
 		.rate_limit = rq->rate_limit,
 		.engine = rq->engine,
 		.workers = rq->workers,
-		.watch = rq->watch,
+		.watch = rq->image.watch,
 	};
 
 	do {
@@ -167,25 +167,16 @@ static int
 run(struct job *j, struct commit_result *ret, struct err *e)
 {
 	const struct commit_request *rq = j->rq;
-	const struct inplace_request ir = {
-		.dirfd = rq->dirfd,
-		.path = rq->path,
-		.format = rq->format,
-		.allow_probed = rq->allow_probed,
-		.data_path = rq->data_path,
-		.gate = rq->gate,
-		.watch = rq->watch,
-	};
 	struct qcow2_edit_request q = {.durable = rq->durable};
 
-	if (inplace_open(&j->top, &ir, e) < 0)
-		return err_file(e, rq->path);
+	if (inplace_open(&j->top, &rq->image, e) < 0)
+		return err_file(e, rq->image.path);
 	ret->format = j->top.format;
 	if (find_base(j, e) < 0)
 		return -1;
 	/* what cannot be emptied is found out before the base is touched */
 	if (qcow2_edit_changeable(&qcow2_of(j->top.chain->im[0])->h, e) < 0)
-		return err_file(e, rq->path);
+		return err_file(e, rq->image.path);
 	if (open_base(j, e) < 0)
 		return -1;
 	if (j->base.chain && qcow2_edit_changeable(
@@ -199,7 +190,7 @@ run(struct job *j, struct commit_result *ret, struct err *e)
 		return 0;
 	q.data_file = j->top.data;
 	if (qcow2_empty(j->top.chain, &q, e) < 0)
-		return err_file(e, rq->path);
+		return err_file(e, rq->image.path);
 	return 0;
 }
 

@@ -6,17 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/watch.h"
-#include "format/gate.h"
-#include "format/probe.h"
 #include "io/engine.h"
+#include "op/inplace.h"
 
 struct commit_request {
-	int dirfd;
-	const char *path;      /* the top overlay */
-	enum format format;    /* as in inplace_request */
-	bool allow_probed;
-	const char *data_path; /* as inplace_request's; or NULL */
+	struct inplace_request image; /* the top overlay */
 	/* the image to commit into, by a name that the chain has for it; NULL:
 	 * the one right below */
 	const char *base;
@@ -25,8 +19,6 @@ struct commit_request {
 	uint64_t rate_limit;   /* bytes per second, 0: none */
 	enum engine_kind engine;
 	unsigned workers;
-	const struct gate *gate;
-	const struct watch *watch;
 };
 
 struct commit_result {

@@ -16,6 +16,18 @@
 
 #define FIRST_MAX 256 /* bytes of a message that is passed on */
 
+struct inplace_request
+inplace_of(const struct source *s, const struct gate *g)
+{
+	return (struct inplace_request){
+		.dirfd = s->dirfd,
+		.path = s->path,
+		.data_path = s->data_path,
+		.format = s->format,
+		.gate = g,
+	};
+}
+
 static int
 decide_format(const struct inplace_request *rq, struct file *f,
 	enum format *ret, struct err *e)

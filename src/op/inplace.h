@@ -12,6 +12,7 @@
 #include "base/watch.h"
 #include "format/chain.h"
 #include "format/gate.h"
+#include "op/source.h"
 
 struct inplace_request {
 	int dirfd;
@@ -32,6 +33,10 @@ struct inplace_request {
 	const struct gate *gate;
 	const struct watch *watch;
 };
+
+/* The image that s names; a guess of its format is not written to. */
+struct inplace_request inplace_of(const struct source *s,
+	const struct gate *g);
 
 struct inplace {
 	enum format format; /* RAW or QCOW2 */

@@ -38,9 +38,9 @@ open_other(struct job *j, struct err *e)
 		.fd = -1,
 		.force_share = rq->force_share,
 	};
-	struct gate g = *rq->gate;
+	struct gate g = *rq->image.gate;
 
-	if (source_backing_path(&path, rq->path, rq->backing, e) < 0)
+	if (source_backing_path(&path, rq->image.path, rq->backing, e) < 0)
 		return -1;
 	s.path = path;
 	if (rq->backing_format) {
@@ -51,7 +51,7 @@ open_other(struct job *j, struct err *e)
 	}
 	/* named by the caller, as the target's of a convert */
 	g.safe = false;
-	return source_open(&s, &g, false, rq->watch, &j->other, e);
+	return source_open(&s, &g, false, rq->image.watch, &j->other, e);
 }
 
 /* Locks keep the image out of its own chain, but for --force-share: QEMU then
@@ -109,7 +109,7 @@ copy(struct job *j, struct rebase_result *ret, struct err *e)
 		.sink = &j->sink,
 		.engine = rq->engine,
 		.workers = rq->workers,
-		.watch = rq->watch,
+		.watch = rq->image.watch,
 	};
 	uint64_t grown;
 
@@ -162,42 +162,34 @@ static int
 run(struct job *j, struct rebase_result *ret, struct err *e)
 {
 	const struct rebase_request *rq = j->rq;
-	const struct inplace_request ir = {
-		.dirfd = rq->dirfd,
-		.path = rq->path,
-		.format = rq->format,
-		.allow_probed = rq->allow_probed,
-		.data_path = rq->data_path,
-		.no_backing = rq->only_header,
-		.gate = rq->gate,
-		.watch = rq->watch,
-	};
+	struct inplace_request ir = rq->image;
 	struct qcow2_guest_request g = {
 		.edit = {.durable = rq->durable},
 		.same_content = true,
 	};
 
+	ir.no_backing = rq->only_header;
 	if (inplace_open(&j->top, &ir, e) < 0)
-		return err_file(e, rq->path);
+		return err_file(e, rq->image.path);
 	ret->format = j->top.format;
 	if (j->top.chain && qcow2_edit_changeable(
 		&qcow2_of(j->top.chain->im[0])->h, e) < 0)
-		return err_file(e, rq->path);
+		return err_file(e, rq->image.path);
 	ret->stage = REBASE_NEW;
 	if (j->named && !rq->only_header &&
 		(open_other(j, e) < 0 || check_loop(j, e) < 0))
 		return -1;
 	ret->stage = REBASE_HEADER;
 	if (check_header(j, e) < 0)
-		return err_file(e, rq->path);
+		return err_file(e, rq->image.path);
 	ret->stage = REBASE_COPY;
 	g.edit.data_file = j->top.data;
 	if (sink_inplace_open(&j->sink, j->top.chain, &g, 0, false, e) < 0)
-		return err_file(e, rq->path);
+		return err_file(e, rq->image.path);
 	if (!rq->only_header && copy(j, ret, e) < 0)
-		return err_file(e, rq->path);
+		return err_file(e, rq->image.path);
 	ret->stage = REBASE_HEADER;
-	return rename_backing(j, e) < 0 ? err_file(e, rq->path) : 0;
+	return rename_backing(j, e) < 0 ? err_file(e, rq->image.path) : 0;
 }
 
 int

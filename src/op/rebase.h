@@ -6,17 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/watch.h"
-#include "format/gate.h"
-#include "format/probe.h"
 #include "io/engine.h"
+#include "op/inplace.h"
 
 struct rebase_request {
-	int dirfd;
-	const char *path;      /* the overlay */
-	enum format format;    /* as in inplace_request */
-	bool allow_probed;
-	const char *data_path; /* as inplace_request's; or NULL */
+	struct inplace_request image; /* the overlay */
 	const char *backing;   /* as it is stored; NULL or "": none */
 	const char *backing_format; /* needed with backing */
 	/* the header alone: neither chain is opened, and the guest sees what
@@ -26,8 +20,6 @@ struct rebase_request {
 	bool durable;
 	enum engine_kind engine;
 	unsigned workers;
-	const struct gate *gate;
-	const struct watch *watch;
 };
 
 enum rebase_stage {
