@@ -171,6 +171,13 @@ check_convert() { # WORD DEFAULT COMMAND...
 	rm -f out.raw
 }
 
+# qemu-img 7.2 dies of a signal on some of these (an address of 0x80). The shell
+# between has that in err instead of the test's log; the status is the same.
+check_by_genuine() { # SECONDS
+	limited unlimited sh -c 'timeout "$@"; exit $?' sh "$1" \
+		"$genuine" check -f qcow2 img
+}
+
 # Whatever is wrong, check says so within the limits of info, as the genuine
 # one does where that comes to an end.
 check_check() {
@@ -183,7 +190,7 @@ check_check() {
 	case $name in good-*|bad-reftable*) ;; *) return ;; esac
 	[ -n "$genuine" ] || return
 	grep -q '^header backing\|backing-file' expect && return
-	limited unlimited timeout 3 "$genuine" check -f qcow2 img
+	check_by_genuine 3
 	[ $code -ge 124 ] || [ $code -eq 1 ] || [ $code -eq $mine ] ||
 		fail "check: exit $mine, genuine $code"
 }
@@ -213,7 +220,7 @@ check_genuine() {
 	*) expected 'qemu check' any ;;
 	esac
 	[ "$want" = any ] || {
-		limited unlimited timeout 10 "$genuine" check -f qcow2 img
+		check_by_genuine 10
 		[ "$code" = "$want" ] ||
 			fail "the recipe errs: genuine check exits $code"
 	}
