@@ -67,9 +67,9 @@ enum image_flags {
 	/* references past the end of the file read as zeros (with a note on
 	 * the watch) instead of ERR_CORRUPT */
 	IMAGE_LENIENT = 1 << 1,
-	/* what the tables say, for those who read no data by it: an extent may
-	 * lie past the end of the file, without error or note, and DATA is
-	 * not cut there */
+	/* what the tables say, as QEMU takes them: an extent may lie past the
+	 * end of the file, without error or note, and DATA is not cut there.
+	 * Who reads by it finds zeros there, and no packed cluster */
 	IMAGE_VERBATIM = 1 << 2,
 	/* to be checked: what the check finds for itself does not keep the
 	 * image from being opened; it describes nothing */

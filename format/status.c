@@ -16,8 +16,11 @@
 #include "io/sparse.h"
 
 #define EXTENTS 256 /* asked for at once; 12 KiB a layer */
-/* QEMU keeps L2 tables in slices of this size at most; no run spans two. */
+/* QEMU keeps L2 tables in slices of this size at most; no run spans two. Where
+ * its cache does not hold all tables of the disk, they are smaller. */
 #define SLICE_BYTES (64 * KIB)
+#define SLICE_BYTES_LARGE (4 * KIB)
+#define TABLES_CACHED (32 * MIB)
 
 struct layer {
 	struct extent *ext; /* owned; NULL until the layer is asked */
@@ -73,6 +76,18 @@ status_close_p(struct status_walk **w)
 	status_close(*w);
 }
 
+/* Guest bytes that one slice maps. */
+static uint64_t
+slice_of(struct image *im)
+{
+	unsigned entry = qcow2_l2_entry_size(&qcow2_of(im)->h);
+	uint64_t tables = units_align_up(units_div_up(im->size,
+		im->cluster_size) * entry, im->cluster_size);
+
+	return units_min(im->cluster_size, tables > TABLES_CACHED
+		? SLICE_BYTES_LARGE : SLICE_BYTES) / entry * im->cluster_size;
+}
+
 static int
 layer_begin(struct layer *l, struct image *im, struct err *e)
 {
@@ -81,8 +96,7 @@ layer_begin(struct layer *l, struct image *im, struct err *e)
 		return err_set(e, ERR_NOMEM, "no memory for extents");
 	if (im->ops->format != FORMAT_QCOW2)
 		return 0;
-	l->slice = units_min(im->cluster_size, SLICE_BYTES) /
-		qcow2_l2_entry_size(&qcow2_of(im)->h) * im->cluster_size;
+	l->slice = slice_of(im);
 	l->prealloc = qcow2_prealloc_detect(im);
 	return 0;
 }

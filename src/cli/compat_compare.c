@@ -21,10 +21,14 @@ enum status {
 	NO_READ = 4,
 };
 
+/* Percent between two lines of progress. */
+#define SKIP 2.0f
+
 struct job {
 	const struct options_args *a;
 	struct compare_request rq;
 	struct name name[2];
+	bool warned; /* of the sizes */
 };
 
 static int
@@ -51,6 +55,9 @@ sources(struct job *j)
 			return -1;
 		j->rq.source[k].direct |= direct;
 		j->rq.source[k].share_raw = true;
+		/* zeros past the end of a file, without a word; where the
+		 * safe policy applies, it has refused such images before */
+		j->rq.source[k].verbatim = true;
 	}
 	return 0;
 }
@@ -66,15 +73,25 @@ cannot_read(const struct job *j, const struct compare_result *r)
 		strerror(e->eno ? e->eno : EIO));
 }
 
+static void
+warn_sizes(void *arg)
+{
+	struct job *j = arg;
+
+	if (!j->warned && !j->a->quiet)
+		puts("Warning: Image size mismatch!");
+	j->warned = true;
+}
+
 /* The verdict on stdout, faults on stderr. */
 static int
-tell(const struct job *j, const struct compare_result *r)
+tell(struct job *j, const struct compare_result *r)
 {
 	const char *name = j->a->operands.v[r->side];
 	bool quiet = j->a->quiet;
 
-	if (r->behind && !quiet)
-		puts("Warning: Image size mismatch!");
+	if (r->behind)
+		warn_sizes(j);
 	switch (r->verdict) {
 	case COMPARE_SAME:
 		if (!quiet)
@@ -119,11 +136,15 @@ compare(struct job *j)
 
 	if (a->operands.n != 2)
 		return compat_try("Expecting two image file names");
-	if (sources(j))
+	progress_start_steps(&p, "compare", a->progress, a->quiet, SKIP);
+	if (sources(j)) {
+		progress_end(&p, false);
 		return NO_OPEN;
+	}
 	j->rq.strict = a->strict;
-	progress_start(&p, "compare", a->progress, false, a->quiet, -1,
-		compat_warn);
+	j->rq.steps = p.shown;
+	j->rq.on_behind = warn_sizes;
+	j->rq.arg = j;
 	j->rq.watch = &p.watch;
 	r = compare_run(&j->rq, &result, &e);
 	if (r) {

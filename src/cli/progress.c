@@ -84,6 +84,21 @@ print_percent(struct progress *p, double percent)
 	fflush(stdout);
 }
 
+/* A step from p->done to done. Single precision, for QEMU has that. */
+static void
+print_step(struct progress *p, uint64_t done, uint64_t total)
+{
+	float step = (float)(done - p->done) / (float)total * 100;
+	float sum = p->sum + step / 100 * 100;
+
+	p->sum = sum = sum > 100 ? 100 : sum;
+	if (sum > 0 && sum < 100 && sum <= p->last_sum + p->skip)
+		return;
+	p->last_sum = sum;
+	printf("    (%3.2f/100%%)\r", (double)sum);
+	fflush(stdout);
+}
+
 static void
 show(struct progress *p, bool last)
 {
@@ -107,11 +122,13 @@ on_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct progress *p = arg;
 
+	if (p->shown && p->skip > 0)
+		print_step(p, done, total);
 	p->done = done;
 	p->total = total;
 	if (signals_asked() && !p->shown)
 		fprintf(stderr, "    (%3.2f/100%%)\n", percent_of(p));
-	if (p->shown || p->fd >= 0)
+	if ((p->shown && p->skip <= 0) || p->fd >= 0)
 		show(p, false);
 }
 
@@ -161,6 +178,15 @@ progress_start(struct progress *p, const char *label, bool shown,
 		clock_gettime(CLOCK_MONOTONIC, &p->start);
 	if (p->shown && !p->bar)
 		print_percent(p, 0);
+}
+
+void
+progress_start_steps(struct progress *p, const char *label, bool shown,
+	bool quiet, float skip)
+{
+	progress_start(p, label, false, false, quiet, -1, compat_warn);
+	p->shown = shown && !quiet;
+	p->skip = skip;
 }
 
 void

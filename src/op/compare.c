@@ -15,13 +15,12 @@
 #include "base/zero.h"
 #include "format/status.h"
 #include "io/pool.h"
+#include "op/compare_steps.h"
 #include "op/fetch.h"
 #include "op/pair.h"
 #include "op/read.h"
 
 #define SECTOR 512u
-/* What qemu-img reads at once, and so where its runs of data are cut. */
-#define READ_MAX (2 * MIB)
 
 struct event {
 	bool set;
@@ -42,11 +41,19 @@ struct compare {
 	bool failed;
 	struct err why;
 	uint64_t done, total;  /* guest bytes */
+	/* with rq->steps: guest bytes before `taken` were given to workers,
+	 * and those from begun[i] on are not done yet by worker i */
+	struct compare_steps steps;
+	uint64_t shorter; /* bytes, if the sizes differ; else UINT64_MAX */
+	uint64_t taken;
+	uint64_t begun[POOL_WORKERS_MAX];
+	unsigned n_workers;
 	struct watch guarded;
 };
 
 struct worker {
 	struct compare *c;
+	unsigned index;
 	struct pair_window w;
 	struct fetch fetch[2];
 	struct fetch_codecs codecs[2];
@@ -86,12 +93,48 @@ is_over(struct compare *c)
 	return over;
 }
 
+/* Tells the steps that end before upto. Called with the mutex held. */
 static void
-add_progress(struct compare *c, uint64_t n)
+tell_steps(struct compare *c, uint64_t upto)
 {
+	if (c->first.set)
+		upto = units_min(upto, c->first.voff);
+	while (compare_steps_next(&c->steps, upto)) {
+		watch_progress(c->rq->watch, c->steps.at, c->total);
+		if (c->steps.at == c->shorter && c->rq->on_behind)
+			c->rq->on_behind(c->rq->arg);
+	}
+}
+
+static void
+note_taken(struct worker *k, uint64_t from)
+{
+	struct compare *c = k->c;
+
 	pthread_mutex_lock(&c->mutex);
-	c->done += n;
-	watch_progress(c->rq->watch, c->done, c->total);
+	c->begun[k->index] = from;
+	c->taken = from + k->w.passed;
+	pthread_mutex_unlock(&c->mutex);
+}
+
+/* The window is done, and all that was passed over before it. */
+static void
+add_progress(struct worker *k)
+{
+	struct compare *c = k->c;
+	uint64_t upto;
+	unsigned i;
+
+	pthread_mutex_lock(&c->mutex);
+	c->done += k->w.passed;
+	c->begun[k->index] = UINT64_MAX;
+	upto = c->taken;
+	for (i = 0; i < c->n_workers; i++)
+		upto = units_min(upto, c->begun[i]);
+	if (c->rq->steps)
+		tell_steps(c, upto);
+	else
+		watch_progress(c->rq->watch, c->done, c->total);
 	pthread_mutex_unlock(&c->mutex);
 }
 
@@ -125,6 +168,7 @@ take(struct worker *k, bool *ret_more, struct err *e)
 {
 	struct compare *c = k->c;
 	struct event v = {.verdict = COMPARE_NO_TABLE};
+	uint64_t from;
 	int r = 0;
 
 	*ret_more = false;
@@ -133,16 +177,19 @@ take(struct worker *k, bool *ret_more, struct err *e)
 		return err_set(e, ERR_CANCELLED, "interrupted");
 	pthread_mutex_lock(&c->pair_mutex);
 	if (!is_over(c)) {
+		from = c->pair.cursor;
 		r = pair_next(&c->pair, &k->w, &v.side, &v.why);
 		v.ticket = c->pair.tickets;
 		v.voff = c->pair.cursor;
 		*ret_more = r == 0 && k->w.len > 0;
+		if (r == 0)
+			note_taken(k, from);
 		if (r && !is_fatal(&v.why))
 			note_event(c, &v);
 	}
 	pthread_mutex_unlock(&c->pair_mutex);
 	if (r == 0 && k->w.len == 0 && k->w.passed)
-		add_progress(c, k->w.passed);
+		add_progress(k);
 	if (r == 0 || !is_fatal(&v.why))
 		return 0;
 	return give(e, &v.why);
@@ -261,7 +308,7 @@ compare_window(struct worker *k, struct err *e)
 	if (v.set)
 		note_event(k->c, &v);
 	else
-		add_progress(k->c, k->w.passed);
+		add_progress(k);
 	return 0;
 }
 
@@ -289,11 +336,10 @@ static int
 worker_main(void *arg, unsigned i, struct err *e)
 {
 	struct compare *c = arg;
-	struct worker k = {.c = c};
+	struct worker k = {.c = c, .index = i};
 	unsigned s;
 	int r;
 
-	(void)i;
 	r = work(&k, e);
 	for (s = 0; s < 2; s++) {
 		fetch_close(&k.fetch[s]);
@@ -318,6 +364,8 @@ contents(struct compare *c, uint64_t size, struct err *e)
 	n = c->rq->workers ? c->rq->workers : pool_cpus();
 	n = (unsigned)units_max(1, units_min(units_min(n, POOL_WORKERS_MAX),
 		windows));
+	c->n_workers = n;
+	memset(c->begun, 0xff, sizeof(c->begun));
 	r = pool_run(n, worker_main, c, e);
 	pair_close(&c->pair);
 	return r && c->failed ? give(e, &c->why) : r;
@@ -348,7 +396,7 @@ same_status(struct status_walk *const walk[2], uint64_t at, uint64_t size,
 	}
 	*ret_len = units_min(s[0].len, s[1].len);
 	if (!(s[0].flags & STATUS_ZERO) && s[0].flags & STATUS_PRESENT)
-		*ret_len = units_min(*ret_len, READ_MAX);
+		*ret_len = units_min(*ret_len, COMPARE_READ_MAX);
 	return 0;
 }
 
@@ -389,15 +437,21 @@ run(struct compare *c, struct compare_result *ret, struct err *e)
 	struct event strict = {0};
 	const struct event *v = &strict;
 
+	c->total = units_max(size, 1);
+	c->shorter = a == b ? UINT64_MAX : units_min(a, b);
+	if (c->rq->steps)
+		watch_progress(c->rq->watch, 0, c->total);
 	if (c->rq->strict && a != b) {
 		ret->verdict = COMPARE_SIZES;
 		return 0;
 	}
-	c->total = units_max(size, 1);
 	if (c->rq->strict && statuses(c->rq, size, &strict, e))
 		return -1;
-	if (contents(c, strict.set ? strict.voff : size, e))
+	size = strict.set ? strict.voff : size;
+	if (contents(c, size, e))
 		return -1;
+	if (c->rq->steps)
+		tell_steps(c, size);
 	if (c->first.set)
 		v = &c->first;
 	if (v->set) {
@@ -432,6 +486,9 @@ compare_run(const struct compare_request *rq, struct compare_result *ret,
 	} else if (r) {
 		result.verdict = COMPARE_NO_OPEN;
 		r = 0;
+	} else if (rq->steps && compare_steps_open(&c.steps, c.chain[0],
+				       c.chain[1], e)) {
+		r = -1;
 	} else {
 		c.guarded = (struct watch){.note = guarded_note, .arg = &c};
 		pthread_mutex_init(&c.pair_mutex, NULL);
@@ -440,6 +497,7 @@ compare_run(const struct compare_request *rq, struct compare_result *ret,
 		pthread_mutex_destroy(&c.pair_mutex);
 		pthread_mutex_destroy(&c.mutex);
 	}
+	compare_steps_close(&c.steps);
 	chain_close(c.chain[0]);
 	chain_close(c.chain[1]);
 	if (r == 0)

@@ -18,6 +18,13 @@ struct compare_request {
 	struct gate gate[2];
 	/* sizes and what is allocated must agree, too, as QEMU 7.2 tells it */
 	bool strict;
+	/* progress comes in the steps that qemu-img compare takes, from 0 on
+	 * once both are open; the sources are verbatim */
+	bool steps;
+	/* with steps, may be NULL: the sizes differ, and the shorter one has
+	 * been passed; what comes is compare_result's `behind` */
+	void (*on_behind)(void *arg);
+	void *arg;
 	unsigned workers; /* 0: one per CPU */
 	const struct watch *watch;
 };

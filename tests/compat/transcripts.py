@@ -9,6 +9,7 @@ transcripts/COMMAND.txt holds scenarios. Each is run in a directory of its own:
     > qemu-img ARGS       a command; what follows was recorded
     >s qemu-img ARGS      as well, but only the status counts, and on which
                           streams there was text
+    >p qemu-img ARGS      as well, and every step of the progress counts
     | stdout   ! stderr   (\\c: no newline there; \\xNN, \\\\: as in C)
     ? STATUS
     = names: +new -gone   files that came and went
@@ -56,8 +57,8 @@ done | dd of="$f" bs=1 seek=$((at)) conv=notrunc 2>/dev/null
 
 
 class Command:
-    def __init__(self, text, status_only, line):
-        self.text, self.status_only, self.line = text, status_only, line
+    def __init__(self, text, mark, line):
+        self.text, self.mark, self.line = text, mark, line
         self.recorded = []  # lines as in the file, without "= "
         self.wants = []     # verdicts: (kind, arguments)
         self.otherwise = None
@@ -86,8 +87,9 @@ def parse(path):
             head.append(line)
         elif mark == "$ ":
             found[-1].steps.append(("$", line[2:]))
-        elif mark == "> " or line.startswith(">s "):
-            c = Command(line.split(" ", 1)[1], mark == ">s", number)
+        elif mark == "> " or line[:3] in (">s ", ">p "):
+            how, text = line.split(" ", 1)
+            c = Command(text, how, number)
             found[-1].steps.append(("c", c))
         elif mark in ("| ", "! ", "? ", "= ") or line in ("|", "!"):
             last.recorded.append(line)
@@ -117,10 +119,10 @@ def shown(data, mark):
     return out
 
 
+# a run of progress: where it began and where it ended
+PROGRESS = re.compile(rb"(    \([0-9.]+/100%\)\r)(?:    \([0-9.]+/100%\)\r)*"
+                      rb"(    \([0-9.]+/100%\)\r)")
 RULES = [
-    # a run of progress: where it began and where it ended
-    (re.compile(rb"(    \([0-9.]+/100%\)\r)(?:    \([0-9.]+/100%\)\r)*"
-                rb"(    \([0-9.]+/100%\)\r)"), rb"\1\2"),
     (re.compile(rb"disk size: .*"), b"disk size: @SIZE@"),
     (re.compile(rb'("actual-size": )\d+'), rb"\1@SIZE@"),
     (re.compile(rb'("date-n?sec": )\d+'), rb"\1@N@"),
@@ -130,8 +132,10 @@ RULES = [
 ]
 
 
-def normal(data, folder):
+def normal(data, folder, steps=False):
     data = data.replace(folder.encode(), b"@DIR@")
+    if not steps:
+        data = PROGRESS.sub(rb"\1\2", data)
     for pattern, by in RULES:
         data = pattern.sub(by, data)
     return data
@@ -236,9 +240,10 @@ def run_command(world, c, before):
         p = world.call([world.front] + argv[1:])
     except subprocess.TimeoutExpired:
         return ["? hangs"], b""
-    out, err = (normal(x, world.dir) for x in (p.stdout, p.stderr))
+    out, err = (normal(x, world.dir, c.mark == ">p")
+                for x in (p.stdout, p.stderr))
     lines = []
-    if c.status_only:
+    if c.mark == ">s":
         lines += ["| ..."] * bool(out) + ["! ..."] * bool(err)
     else:
         lines += shown(out, "|") + shown(err, "!")
@@ -341,7 +346,7 @@ def record(path, genuine):
             elif kind == "#":
                 out.append(step)
             else:
-                out.append((">s " if step.status_only else "> ") + step.text)
+                out.append(f"{step.mark} {step.text}")
                 out += step.got
                 if step.otherwise is not None:
                     out.append("~ " + step.otherwise)
