@@ -49,6 +49,11 @@ uint64_t qcow2_guest_unit(const struct qcow2_guest *g);
  * the next settle, and buf live until then. */
 int qcow2_guest_data(struct qcow2_guest *g, uint64_t voff, const void *buf,
 	size_t len, struct placed_list *out, struct err *e);
+/* One compressed cluster, len bytes packed. Where the guest's cluster has a
+ * place already, be it for zeros, that is EIO, as in QEMU; with an external
+ * data file ENOTSUP. */
+int qcow2_guest_packed(struct qcow2_guest *g, uint64_t voff, const void *buf,
+	size_t len, struct placed_list *out, struct err *e);
 /* Whole units become zeros without bytes (version 3), the rest is written. */
 int qcow2_guest_zero(struct qcow2_guest *g, uint64_t voff, uint64_t len,
 	struct placed_list *out, struct err *e);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between qcow2_guest.c and qcow2_guest_zero.c only. */
+/* Between qcow2_guest.c, qcow2_guest_packed.c and qcow2_guest_zero.c only. */
 #ifndef FORMAT_QCOW2_GUEST_INT_H
 #define FORMAT_QCOW2_GUEST_INT_H
 
@@ -12,6 +12,7 @@ struct qcow2_guest {
 	unsigned units; /* per cluster */
 	bool keep_holes;
 	bool same_content;
+	uint64_t packed_end; /* behind the last packed cluster of ours, or 0 */
 	struct qcow2_l2 *table; /* of this segment, by L1 index */
 	size_t n, cap;
 	uint8_t *fill;  /* a cluster */

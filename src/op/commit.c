@@ -125,7 +125,8 @@ open_sink(struct job *j, struct err *e)
 	if (j->base.format == FORMAT_RAW)
 		return sink_raw_open(&j->sink, j->base.file,
 			j->top.chain->size, 512, false, e);
-	return sink_inplace_open(&j->sink, j->base.chain, &g, 0, false, e);
+	return sink_inplace_open(&j->sink, j->base.chain, &g, 0, false, false,
+		e);
 }
 
 static int

@@ -5,6 +5,7 @@
  */
 #include "op/convert.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -115,10 +116,12 @@ check_usage(const struct convert_request *rq, struct err *e)
 	if (rq->compress && !qcow2)
 		return err_set(e, ERR_USAGE,
 			"Compression not supported for this file format");
-	if (rq->no_create && qcow2 && (rq->compress || rq->digest))
-		return err_set(e, ERR_UNSUPPORTED, "%s an existing qcow2 is "
-			"not supported", rq->compress ? "compressing into"
-			: "a digest while writing into");
+	if (rq->no_create && qcow2 && rq->digest)
+		return err_set(e, ERR_UNSUPPORTED, "a digest while writing into "
+			"an existing qcow2 is not supported");
+	if (rq->no_create && qcow2 && rq->compress && rq->qcow2.backing)
+		return err_set(e, ERR_UNSUPPORTED, "compressing into an existing "
+			"qcow2 with -B is not supported");
 	if (rq->target_is_zero && !rq->no_create)
 		return err_set(e, ERR_USAGE,
 			"--target-is-zero requires use of -n flag");
@@ -205,6 +208,21 @@ check_room(const struct job *j, const char *name, uint64_t room,
 	return err_file(e, name);
 }
 
+/* Clusters are packed whole: as in QEMU only the image's last one may be cut. */
+static int
+check_packing(struct job *j, struct err *e)
+{
+	const struct image *im = j->old.chain->im[0];
+	uint64_t cut = j->size % im->cluster_size;
+
+	j->qcow2.compression = qcow2_of(j->old.chain->im[0])->h.compression
+		? CODEC_ZSTD : CODEC_DEFLATE;
+	if (cut == 0 || j->size == im->size)
+		return 0;
+	return err_sys(e, EINVAL, "cannot write %" PRIu64 " bytes at %" PRIu64,
+		cut, j->size - cut);
+}
+
 /* An existing qcow2 is named by the caller, and so is what it names: its
  * backing files are not those of a source. */
 static int
@@ -229,7 +247,9 @@ open_old(struct job *j, struct err *e)
 	if (check_apart(j, j->old.file, e) ||
 		(j->old.data && check_apart(j, j->old.data, e)))
 		return -1;
-	return check_room(j, j->old.file->name, j->old.chain->size, e);
+	if (check_room(j, j->old.file->name, j->old.chain->size, e))
+		return -1;
+	return rq->compress ? check_packing(j, e) : 0;
 }
 
 static int
@@ -306,7 +326,7 @@ open_old_sink(struct job *j, struct err *e)
 
 	return sink_inplace_open(&j->sink, j->old.chain, &g,
 		rq->target_is_zero ? unit_of(rq->sparse_size) : 0,
-		rq->target_is_zero, e);
+		rq->target_is_zero, rq->compress, e);
 }
 
 static int

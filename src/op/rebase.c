@@ -184,7 +184,8 @@ run(struct job *j, struct rebase_result *ret, struct err *e)
 		return err_file(e, rq->image.path);
 	ret->stage = REBASE_COPY;
 	g.edit.data_file = j->top.data;
-	if (sink_inplace_open(&j->sink, j->top.chain, &g, 0, false, e) < 0)
+	if (sink_inplace_open(&j->sink, j->top.chain, &g, 0, false, false,
+		    e) < 0)
 		return err_file(e, rq->image.path);
 	if (!rq->only_header && copy(j, ret, e) < 0)
 		return err_file(e, rq->image.path);

@@ -78,11 +78,12 @@ int sink_qcow2_open(struct sink *s, struct file *f, struct file *data,
  * Into an existing qcow2 (the chain's top). It fills up: the caller runs the
  * pipeline from where it ended, with sink_inplace_settle in between. unit:
  * zeros are found in this, 0 for what costs nothing. fresh: zeros are there.
+ * packs: see sink->packs.
  */
 struct qcow2_guest_request;
 int sink_inplace_open(struct sink *s, struct chain *c,
 	const struct qcow2_guest_request *rq, uint64_t unit, bool fresh,
-	struct err *e);
+	bool packs, struct err *e);
 int sink_inplace_settle(struct sink *s, struct err *e);
 /* Places nothing. */
 int sink_null_open(struct sink *s, uint64_t size, struct err *e);

@@ -2,8 +2,6 @@
 /* The sink into an existing qcow2: placement is qcow2_guest's. */
 #include "op/sink.h"
 
-#include <assert.h>
-
 #include "base/units.h"
 #include "format/qcow2_guest.h"
 
@@ -36,9 +34,10 @@ static int
 inplace_packed(struct sink *s, uint64_t voff, const void *buf, size_t len,
 	struct placed_list *out, struct err *e)
 {
-	(void)s, (void)voff, (void)buf, (void)len, (void)out;
-	assert(!"no packed clusters in place");
-	return err_set(e, ERR_USAGE, "no packed clusters in place");
+	if (qcow2_guest_packed(s->priv, voff, buf, len, out, e) < 0)
+		return -1;
+	atomic_store(&s->full, qcow2_guest_full(s->priv));
+	return 0;
 }
 
 static int
@@ -76,7 +75,7 @@ sink_inplace_settle(struct sink *s, struct err *e)
 int
 sink_inplace_open(struct sink *s, struct chain *c,
 	const struct qcow2_guest_request *rq, uint64_t unit, bool fresh,
-	struct err *e)
+	bool packs, struct err *e)
 {
 	uint64_t cluster = c->im[0]->cluster_size;
 	struct qcow2_guest *g;
@@ -93,9 +92,13 @@ sink_inplace_open(struct sink *s, struct chain *c,
 			? c->im[0]->file->size : UINT64_MAX,
 		.unit = 512,
 		.zero_unit = unit ? unit : qcow2_guest_unit(g),
+		.packs = packs,
 		.zero_max = QCOW2_GUEST_ZERO_CLUSTERS * cluster,
 		.size = c->size,
 		.priv = g,
 	};
+	/* a cluster is packed whole or is zeros whole */
+	if (packs)
+		s->unit = s->zero_unit = cluster;
 	return 0;
 }
