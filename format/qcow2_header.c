@@ -283,8 +283,8 @@ decode_bitmaps(struct span head, uint64_t at, uint32_t len,
 			"bitmaps_ext: Reserved field is not zero");
 	if (n > QCOW2_BITMAPS_MAX)
 		return err_set(e, ERR_LIMIT, "bitmaps_ext: Image has %" PRIu32
-			" bitmaps, exceeding the supported maximum of %u", n,
-			QCOW2_BITMAPS_MAX);
+			" bitmaps, exceeding the QEMU supported maximum of %u",
+			n, QCOW2_BITMAPS_MAX);
 	if (n == 0)
 		return err_set(e, ERR_CORRUPT,
 			"found bitmaps extension with zero bitmaps");

@@ -23,14 +23,13 @@ show(const struct options_args *a, const char *operand, bool json)
 		return 1;
 	}
 	if (info_run(&s, &g, a->backing_chain, &r, &e)) {
-		/* a backing file is opened here like an image of its own */
-		const char *at = compat_is_about(&e, s.path) || !e.file[0]
-			? operand : e.file;
-
 		if (strstr(e.msg, "creates an infinite loop."))
 			compat_fail("%s", e.msg);
+		else if (compat_is_about(&e, s.path) || !e.file[0])
+			compat_open_failed(operand, NULL, &e);
 		else
-			compat_open_failed(at, NULL, &e);
+			/* a backing file is opened like an image of its own */
+			compat_open_failed_below(&e);
 		name_free(&n);
 		return 1;
 	}

@@ -172,21 +172,36 @@ compat_fault(const char *before, const struct err *e, bool creating)
 	return 1;
 }
 
-int
-compat_open_failed(const char *shown, const char *path, const struct err *e)
+/* shown is escaped. */
+static int
+open_failed(const char *shown, const char *path, const struct err *e)
 {
 	struct buf out = BUF_INIT;
-	char q[4096];
 
-	buf_fmt(&out, "Could not open '%s': ",
-		err_quote(q, sizeof(q), shown, (unsigned)strlen(shown)));
+	buf_fmt(&out, "Could not open '%s': ", shown);
 	if (e->file[0] && path && !compat_is_about(e, path) &&
 		!starts(e->msg, BACKING) && !starts(e->msg, DATA_FILE))
 		buf_str(&out, BACKING);
 	compat_text(e, false, &out);
 	compat_fail("%s", buf_failed(&out) ? "out of memory" : out.p);
 	buf_free(&out);
+	fputs(imgopts_hint(e), stderr);
 	return 1;
+}
+
+int
+compat_open_failed(const char *shown, const char *path, const struct err *e)
+{
+	char q[4096];
+
+	return open_failed(err_quote(q, sizeof(q), shown,
+		(unsigned)strlen(shown)), path, e);
+}
+
+int
+compat_open_failed_below(const struct err *e)
+{
+	return open_failed(e->file, NULL, e);
 }
 
 static void

@@ -88,6 +88,12 @@ only "$@"
 
 # the name of a file is escaped, and the line stays one
 bad "info: a?x0ab?x1b: cannot open*" info "$(printf 'a\nb\033')"
+# and escaped once, be it that of a backing file
+checks=$((checks + 1))
+"$byre" qemu-img create -q -u -f qcow2 -b "$(printf 'a\nb')" -F raw lone 1M
+"$byre" qemu-img info --backing-chain lone 2>err && fail "info of lone succeeds"
+one_line "qemu-img: Could not open 'a?x0ab': Could not open 'a?x0ab': *"
+rm lone
 
 # a directory that cannot be written
 mkdir ro
