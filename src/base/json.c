@@ -286,14 +286,15 @@ json_flatten(const char *text, struct parse_opts *ret, struct err *e)
 	requote(text, &plain);
 	if (buf_failed(&plain))
 		return err_sys(e, ENOMEM, "cannot keep a JSON text");
-	v = json_loads(plain.p ? plain.p : "", JSON_REJECT_DUPLICATES, &why);
+	v = json_loads(plain.p ? plain.p : "",
+		JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (!v)
 		return err_set(e, ERR_USAGE, "not valid JSON: %s",
 			err_quote(q, sizeof(q), why.text,
 				(unsigned)strlen(why.text)));
 	if (!json_is_object(v)) {
 		json_decref(v);
-		return err_set(e, ERR_USAGE, "JSON text is not an object");
+		return err_set(e, ERR_FORMAT, "Invalid JSON object given");
 	}
 	r = flatten(v, "", 1, ret, e);
 	json_decref(v);

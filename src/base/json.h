@@ -37,7 +37,8 @@ void json_i64(struct json_out *j, const char *key, int64_t value);
 void json_bool(struct json_out *j, const char *key, bool value);
 
 /* Parses one JSON object into a flat list: {"a":{"b":1}} is a.b=1; arrays use
- * indices; booleans become on/off; null, too deep or too large is an error. */
+ * indices; booleans become on/off; null, too deep or too large is an error, and
+ * ERR_FORMAT what is no object. */
 int json_flatten(const char *text, struct parse_opts *ret, struct err *e);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "base/parse.h"
+#include "cli/nodeopts.h"
 
 static char *
 quote(char *out, unsigned cap, const char *s)
@@ -99,26 +100,13 @@ set_driver(struct name *n, const char *value, bool inner, struct err *e)
 	return name_format(value, &n->format, e);
 }
 
-static bool
-one_of(const char *s, const char *const *list)
-{
-	for (; *list; list++)
-		if (strcmp(s, *list) == 0)
-			return true;
-	return false;
-}
-
 static int
-set_locking(struct name *n, const char *value, struct err *e)
+not_of_file(const char *key, struct err *e)
 {
-	static const char *const words[] = {"auto", "off", "on", NULL};
 	char q[64];
 
-	if (!one_of(value, words))
-		return err_set(e, ERR_USAGE, "invalid parameter value: %s",
-			quote(q, sizeof(q), value));
-	n->no_locks = strcmp(value, "off") == 0;
-	return 0;
+	return err_set(e, ERR_UNSUPPORTED, "Block protocol 'file' doesn't "
+		"support the option '%s'", quote(q, sizeof(q), key));
 }
 
 /* A key of the node of the data file. */
@@ -126,54 +114,35 @@ static int
 set_data_key(struct name *n, const char *key, const char *value,
 	struct err *e)
 {
-	char q[64];
-
 	if (strcmp(key, "filename") == 0)
 		return plain(&n->data_path, value, e);
 	if (strcmp(key, "driver") == 0)
 		return set_driver(n, value, true, e);
-	return err_set(e, ERR_UNSUPPORTED, "Block format 'file' does not "
-		"support the option '%s'", quote(q, sizeof(q), key));
+	return nodeopts_of_file(key) ? 0 : not_of_file(key, e);
 }
 
-/* One key of a node. inner: of the file below the format. What only tunes
- * QEMU is passed over; what would change the content, or is not known, is
- * refused. */
+/* One key of a node, whose value was checked. inner: of the file below the
+ * format. What would change the content, or is not known, is refused. */
 static int
 set_key(struct name *n, const char *key, const char *value, bool inner,
 	struct err *e)
 {
-	static const char *const switches[] = {"cache.direct", "force-share",
-		"read-only", "auto-read-only", "cache.no-flush", NULL};
-	static const char *const tuning[] = {"aio", "discard", "node-name",
-		"detect-zeroes", NULL};
-	static const char *const of_qcow2[] = {"cache-size", "l2-cache-size",
-		"l2-cache-entry-size", "refcount-cache-size",
-		"cache-clean-interval", "lazy-refcounts", "overlap-check",
-		"overlap-check.template", "pass-discard-request",
-		"pass-discard-snapshot", "pass-discard-other", NULL};
-	char q[80], qv[80];
-	bool on;
+	bool on = false;
+	char q[80];
 
 	if (strcmp(key, "driver") == 0)
 		return set_driver(n, value, inner, e);
 	if (strcmp(key, "filename") == 0)
 		return plain(&n->path, value, e);
-	if (strcmp(key, "locking") == 0)
-		return set_locking(n, value, e);
-	if (one_of(key, switches)) {
-		if (parse_bool(value, &on, e))
-			return err_set(e, ERR_USAGE, "Parameter '%s' expects "
-				"'on' or 'off'", key);
-		if (strcmp(key, "cache.direct") == 0)
-			n->direct = on;
+	if (inner ? nodeopts_of_file(key) : nodeopts_of_format(key, n->format)) {
+		if (strcmp(key, "locking") == 0)
+			n->no_locks = strcmp(value, "off") == 0;
+		else if (strcmp(key, "cache.direct") == 0)
+			n->direct = parse_bool(value, &on, e) == 0 && on;
 		else if (strcmp(key, "force-share") == 0)
-			n->no_locks = on;
+			n->no_locks = parse_bool(value, &on, e) == 0 && on;
 		return 0;
 	}
-	if (one_of(key, tuning) || (!inner && n->format != FORMAT_RAW &&
-		one_of(key, of_qcow2)))
-		return 0;
 	if (!inner && n->format != FORMAT_RAW &&
 		strncmp(key, "data-file.", 10) == 0)
 		return set_data_key(n, key + 10, value, e);
@@ -181,10 +150,23 @@ set_key(struct name *n, const char *key, const char *value, bool inner,
 		return err_set(e, ERR_UNSUPPORTED,
 			"encryption is not supported: '%s'",
 			quote(q, sizeof(q), key));
+	if (inner)
+		return not_of_file(key, e);
 	return err_set(e, ERR_UNSUPPORTED,
 		"Block format '%s' does not support the option '%s'",
-		inner ? "file" : quote(qv, sizeof(qv), n->format == FORMAT_QCOW2
-			? "qcow2" : "raw"), quote(q, sizeof(q), key));
+		n->format == FORMAT_QCOW2 ? "qcow2" : "raw",
+		quote(q, sizeof(q), key));
+}
+
+/* Values of all nodes, the file's first, as QEMU opens it first. */
+static int
+check_values(const struct parse_opts *o, bool bare, enum format format,
+	struct err *e)
+{
+	if (nodeopts_check_file(o, bare ? "" : "file.", e))
+		return -1;
+	return bare ? 0 : nodeopts_check_file(o, "data-file.", e) ||
+		nodeopts_check_format(o, format, e) ? -1 : 0;
 }
 
 static int
@@ -207,7 +189,8 @@ nodes(struct name *n, const struct parse_opts *o, struct err *e)
 	size_t i;
 
 	/* the driver first: messages name it */
-	if (driver && set_driver(n, driver, false, e))
+	if ((driver && set_driver(n, driver, false, e)) ||
+		check_values(o, bare, n->format, e))
 		return -1;
 	for (i = 0; i < o->n; i++) {
 		const char *key = o->v[i].key;
@@ -228,7 +211,7 @@ nodes(struct name *n, const struct parse_opts *o, struct err *e)
 	if (!driver && parse_opts_get(o, "filename"))
 		return err_set(e, ERR_USAGE,
 			"Must specify either driver or file");
-	return 0;
+	return bare ? 0 : nodeopts_check_image(o, n->path, n->format, e);
 }
 
 static int
@@ -248,7 +231,7 @@ parse(struct name *n, const char *text, bool list, struct err *e)
 		return plain(&n->path, text, e);
 	r = list ? parse_opts_add(&o, text, NULL, e)
 		 : json_flatten(text + 5, &o, e);
-	if (r && !list)
+	if (r && !list && e->kind != ERR_FORMAT)
 		err_prefix(e, "Could not parse the JSON options");
 	if (r == 0)
 		r = nodes(n, &o, e);

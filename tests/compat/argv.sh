@@ -178,5 +178,6 @@ r() {
 again
 sync -f world
 . "$top_srcdir/tests/compat/argv-lines.sh"
+. "$top_srcdir/tests/compat/argv-nodes.sh"
 . "$top_srcdir/tests/compat/argv-read.sh"
 finish
