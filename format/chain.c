@@ -213,7 +213,8 @@ chain_open(struct chain **ret, struct file *top,
 			err_set(e, ERR_USAGE, "%s images have no snapshots",
 				im->ops->name);
 		if (im->ops->format != FORMAT_QCOW2 ||
-			qcow2_use_snapshot(im, rq->snapshot, e))
+			qcow2_use_snapshot(im, rq->snapshot, rq->snapshot_id,
+				rq->snapshot_name, e))
 			return err_file(e, im->file->name);
 	}
 	while (!rq->no_backing && c->im[c->n - 1]->backing) {

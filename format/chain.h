@@ -21,6 +21,10 @@ struct chain {
 struct chain_request {
 	enum format format;    /* of the top; FORMAT_PROBE detects */
 	const char *snapshot;  /* internal snapshot (id or name) to read, or NULL */
+	/* with snapshot: it is the one of this id and of this name (either may
+	 * be NULL), and snapshot is what messages call it */
+	const char *snapshot_id;
+	const char *snapshot_name;
 	const char *data_path; /* the top's data file as the caller names it,
 				* which needs no leave; or NULL */
 	bool no_backing;       /* open the top only */

@@ -98,7 +98,8 @@ open_data(struct image *im, struct qcow2 *q, struct err *e)
 	if (check_l1_place(im, "Active L1 table", q->l1_offset, q->l1_entries,
 		e))
 		return -1;
-	if (qcow2_snapshot_find(im->file, &q->h, NULL, &found, NULL, e) ||
+	if (qcow2_snapshot_find(im->file, &q->h, NULL, NULL, false, &found,
+		    NULL, e) ||
 		qcow2_bitmap_check(im->file, &q->h, e))
 		return -1;
 	return qcow2_cache_open(&q->cache, im->file, im->cluster_size,
@@ -204,15 +205,18 @@ qcow2_info(struct image *im, struct image_info *ret, struct err *e)
 }
 
 int
-qcow2_use_snapshot(struct image *im, const char *which, struct err *e)
+qcow2_use_snapshot(struct image *im, const char *which, const char *id,
+	const char *name, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(im);
 	struct info_snapshot s = {0};
 	bool found = false;
 	char quoted[128];
+	bool exact = id || name;
 	int r = 0;
 
-	if (qcow2_snapshot_find(im->file, &q->h, which, &found, &s, e))
+	if (qcow2_snapshot_find(im->file, &q->h, exact ? id : which,
+		    exact ? name : which, exact, &found, &s, e))
 		return -1;
 	if (!found)
 		return err_set(e, ERR_USAGE, "no snapshot '%s'",

@@ -212,12 +212,13 @@ int qcow2_snapshot_table(struct file *f, const struct qcow2_header *h,
  * the entries, the last one unpadded. ERR_LIMIT when it is too long. */
 int qcow2_snapshot_encode(const struct info_snapshot *v, size_t n,
 	struct buf *out, struct err *e);
-/* The snapshot of that id, else the first of that name; which NULL only reads
- * the table to see that it is sound. ret's strings are owned by the caller;
- * it is untouched if there is none. */
+/* The snapshot of that id, else the first of that name; both: the first that
+ * has both of them, of which one may be NULL. With two NULL the table is only
+ * read, to see that it is sound. ret's strings are owned by the caller; it is
+ * untouched if there is none. */
 int qcow2_snapshot_find(struct file *f, const struct qcow2_header *h,
-	const char *which, bool *ret_found, struct info_snapshot *ret,
-	struct err *e);
+	const char *id, const char *name, bool both, bool *ret_found,
+	struct info_snapshot *ret, struct err *e);
 void qcow2_snapshot_free(struct info_snapshot *v, size_t n);
 /* The bitmap directory; none without a valid bitmaps extension. */
 int qcow2_bitmap_load(struct file *f, const struct qcow2_header *h,
@@ -276,9 +277,10 @@ qcow2_of(struct image *im)
 	return im->priv;
 }
 
-/* Turns to a snapshot (by id, then by name, as qemu-img -l): the L1 changes,
- * the virtual size stays that of the active disk, as in QEMU. ERR_USAGE if
- * there is none of that name. */
-int qcow2_use_snapshot(struct image *im, const char *which, struct err *e);
+/* Turns to a snapshot (by id, then by name, as qemu-img -l; with id or name:
+ * the one that has those): the L1 changes, the virtual size stays that of the
+ * active disk, as in QEMU. ERR_USAGE if there is none of that name. */
+int qcow2_use_snapshot(struct image *im, const char *which, const char *id,
+	const char *name, struct err *e);
 
 #endif

@@ -188,10 +188,16 @@ qcow2_snapshot_table(struct file *f, const struct qcow2_header *h,
 	return 0;
 }
 
+static bool
+is_same(const char *s, const char *wanted)
+{
+	return wanted && strcmp(s, wanted) == 0;
+}
+
 int
 qcow2_snapshot_find(struct file *f, const struct qcow2_header *h,
-	const char *which, bool *ret_found, struct info_snapshot *ret,
-	struct err *e)
+	const char *id, const char *name, bool both, bool *ret_found,
+	struct info_snapshot *ret, struct err *e)
 {
 	CLEANUP(walk_close) struct walk w = {0};
 	CLEANUP(clear) struct info_snapshot named = {0};
@@ -202,15 +208,22 @@ qcow2_snapshot_find(struct file *f, const struct qcow2_header *h,
 		return -1;
 	for (i = 0; i < h->n_snapshots; i++) {
 		struct info_snapshot s = {0};
+		bool by_id, by_name;
 
 		if (walk_next(&w, &s, e))
 			return -1;
-		if (which && strcmp(s.id, which) == 0) {
+		by_id = is_same(s.id, id);
+		by_name = is_same(s.name, name);
+		if (both) {
+			by_id = (by_id || !id) && (by_name || !name);
+			by_name = false;
+		}
+		if (by_id) {
 			*ret = s;
 			*ret_found = true;
 			return 0;
 		}
-		if (which && !has_named && strcmp(s.name, which) == 0) {
+		if (by_name && !has_named) {
 			named = s;
 			has_named = true;
 		} else {

@@ -75,7 +75,7 @@ open_and_walk(const uint8_t *data, size_t size, bool lenient)
 	if (chain_open(&c, fuzz_file(data, size), &rq, &e))
 		return;
 	walk(c);
-	if (qcow2_use_snapshot(c->im[0], "1", &e) == 0)
+	if (qcow2_use_snapshot(c->im[0], "1", NULL, NULL, &e) == 0)
 		walk(c);
 	chain_close(c);
 }

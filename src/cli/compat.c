@@ -89,36 +89,41 @@ compat_cache(const char *text, bool *ret_direct)
 }
 
 int
-compat_snapshot_name(const char *text, char *ret, size_t cap)
+compat_snapshot_parse(const char *text, struct compat_snapshot *ret)
 {
-	struct parse_opts o = {0};
 	struct err e = {0};
-	const char *v;
-	int status = 0;
 	size_t i;
 
-	ret[0] = '\0';
-	if (!text)
+	*ret = (struct compat_snapshot){.text = text};
+	if (!text || strncmp(text, "snapshot.", 9) != 0)
 		return 0;
-	if (strncmp(text, "snapshot.", 9) != 0) {
-		snprintf(ret, cap, "%s", text);
-		return 0;
-	}
-	if (parse_opts_add(&o, text, NULL, &e))
+	if (parse_opts_add(&ret->given, text, NULL, &e))
 		return compat_fault("", &e, false);
-	for (i = 0; i < o.n && status == 0; i++)
-		if (strcmp(o.v[i].key, "snapshot.id") != 0 &&
-			strcmp(o.v[i].key, "snapshot.name") != 0) {
-			compat_fail("Invalid parameter '%s'", o.v[i].key);
-			status = compat_fail("Failed in parsing snapshot param "
-				"'%s'", text);
-		}
-	v = parse_opts_get(&o, "snapshot.id");
-	if (!v)
-		v = parse_opts_get(&o, "snapshot.name");
-	snprintf(ret, cap, "%s", v ? v : "");
-	parse_opts_free(&o);
-	return status;
+	for (i = 0; i < ret->given.n; i++) {
+		const char *key = ret->given.v[i].key;
+
+		if (strcmp(key, "snapshot.id") == 0 ||
+			strcmp(key, "snapshot.name") == 0)
+			continue;
+		compat_fail("Invalid parameter '%s'", key);
+		return compat_fail("Failed in parsing snapshot param '%s'",
+			text);
+	}
+	return 0;
+}
+
+void
+compat_snapshot_free(struct compat_snapshot *p)
+{
+	parse_opts_free(&p->given);
+}
+
+void
+compat_snapshot_of(const struct compat_snapshot *p, struct source *s)
+{
+	s->snapshot = p->text;
+	s->snapshot_id = parse_opts_get(&p->given, "snapshot.id");
+	s->snapshot_name = parse_opts_get(&p->given, "snapshot.name");
 }
 
 int

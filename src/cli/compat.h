@@ -79,8 +79,16 @@ int compat_parse(const struct options_table *t, int argc, char **argv,
 bool compat_newer(void);
 /* --output: *ret_json; 1 when it is neither of the two. */
 int compat_json(const struct options_args *a, bool *ret_json);
-/* -l: NAME, or snapshot.id=ID,snapshot.name=NAME, into ret; "" for NULL. */
-int compat_snapshot_name(const char *text, char *ret, size_t cap);
+/* -l: NAME, or snapshot.id=ID,snapshot.name=NAME. text may be NULL; ret is
+ * freed in any case. 1 after a message. */
+struct compat_snapshot {
+	const char *text;        /* the caller's */
+	struct parse_opts given; /* owned */
+};
+int compat_snapshot_parse(const char *text, struct compat_snapshot *ret);
+void compat_snapshot_free(struct compat_snapshot *p);
+/* s reads that snapshot; the strings stay p's. */
+void compat_snapshot_of(const struct compat_snapshot *p, struct source *s);
 /* e says that there is no such snapshot: said in qemu-img's words. */
 bool compat_snapshot_failed(const struct err *e);
 /* A cache mode's name, of a file that is read; text may be NULL. *ret_direct:

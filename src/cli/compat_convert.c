@@ -36,7 +36,7 @@ struct job {
 	struct name target;
 	struct imgopts o;
 	struct gate gate;
-	char snapshot[256];
+	struct compat_snapshot snapshot;
 };
 
 static int
@@ -152,7 +152,7 @@ sources(struct job *j, struct convert_request *rq, bool direct)
 			    &j->sources[i], &g))
 			return 1;
 		j->sources[i].direct |= direct;
-		j->sources[i].snapshot = j->a->snapshot ? j->snapshot : NULL;
+		compat_snapshot_of(&j->snapshot, &j->sources[i]);
 		/* one source that is not trusted: none is */
 		if (i == 0 || g.safe)
 			j->gate = g;
@@ -330,8 +330,7 @@ convert(struct job *j)
 	int r;
 
 	if (numbers(a, &rq) || conflicts(j) || caches(a, &rq, &direct) ||
-		compat_snapshot_name(a->snapshot, j->snapshot,
-			sizeof(j->snapshot)))
+		compat_snapshot_parse(a->snapshot, &j->snapshot))
 		return 1;
 	if (j->a->snapshot && j->n_src > 1)
 		return compat_fail("No support for concatenating multiple "
@@ -397,6 +396,7 @@ compat_convert(int argc, char **argv)
 	free(j.names);
 	free(j.sources);
 	name_free(&j.target);
+	compat_snapshot_free(&j.snapshot);
 	imgopts_free(&j.o);
 	options_free(&a);
 	return status;

@@ -23,7 +23,7 @@ struct job {
 	struct source source;
 	struct gate gate;
 	struct imgopts o;
-	char snapshot[256];
+	struct compat_snapshot snapshot;
 };
 
 static int
@@ -163,7 +163,7 @@ run(struct job *j)
 		if (!imgopts_valid_list(a->options.v[i]))
 			return compat_fail("Invalid option list: %s",
 				a->options.v[i]);
-	if (compat_snapshot_name(a->snapshot, j->snapshot, sizeof(j->snapshot)) ||
+	if (compat_snapshot_parse(a->snapshot, &j->snapshot) ||
 		compat_json(a, &json) ||
 		compat_number("image size", a->size, 0, INT64_MAX,
 			&j->rq.size))
@@ -188,8 +188,7 @@ run(struct job *j)
 		    &j->gate))
 		return 1;
 	j->source.share_raw = true;
-	if (a->snapshot)
-		j->source.snapshot = j->snapshot;
+	compat_snapshot_of(&j->snapshot, &j->source);
 	j->rq.source = &j->source;
 	j->rq.gate = &j->gate;
 	return measure(j);
@@ -205,6 +204,7 @@ compat_measure(int argc, char **argv)
 	if (compat_parse_loose(&table_measure, argc, argv, &a, &status) == 0)
 		status = run(&j);
 	name_free(&j.name);
+	compat_snapshot_free(&j.snapshot);
 	imgopts_free(&j.o);
 	options_free(&a);
 	return status;

@@ -43,6 +43,8 @@ source_open(const struct source *s, const struct gate *g, bool no_backing,
 	struct chain_request rq = {
 		.format = s->format,
 		.snapshot = s->snapshot,
+		.snapshot_id = s->snapshot_id,
+		.snapshot_name = s->snapshot_name,
 		.data_path = s->data_path,
 		.no_backing = no_backing,
 		.force_share = s->force_share,

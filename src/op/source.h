@@ -17,6 +17,7 @@ struct source {
 	 * NULL; relative to the working directory */
 	const char *data_path;
 	const char *snapshot; /* internal snapshot, or NULL */
+	const char *snapshot_id, *snapshot_name; /* see struct chain_request */
 	bool force_share;     /* -U */
 	bool share_raw;       /* others may write to raw images: io/lock.h */
 	bool direct;          /* -T none, directsync */

@@ -87,13 +87,13 @@ START_TEST(snapshots_are_found_and_read)
 	ck_assert(info.snapshots[0].has_icount);
 	ck_assert_str_eq(info.snapshots[1].name, "1");
 	image_info_free(&info);
-	ck_assert_int_eq(qcow2_use_snapshot(im, "none", &e), -1);
+	ck_assert_int_eq(qcow2_use_snapshot(im, "none", NULL, NULL, &e), -1);
 	ck_assert_int_eq(e.kind, ERR_USAGE);
-	ck_assert_int_eq(qcow2_use_snapshot(im, "one", &e), 0);
+	ck_assert_int_eq(qcow2_use_snapshot(im, "one", NULL, NULL, &e), 0);
 	guest_same(im, "one.raw", 65536, 64);
-	ck_assert_int_eq(qcow2_use_snapshot(im, "2", &e), 0);
+	ck_assert_int_eq(qcow2_use_snapshot(im, "2", NULL, NULL, &e), 0);
 	guest_same(im, "now.raw", 65536, 64);
-	ck_assert_int_eq(qcow2_use_snapshot(im, "1", &e), 0); /* the id wins */
+	ck_assert_int_eq(qcow2_use_snapshot(im, "1", NULL, NULL, &e), 0); /* the id wins */
 	guest_same(im, "one.raw", 65536, 64);
 	image_close(im);
 }

@@ -83,13 +83,15 @@ START_TEST(snapshot_table)
 	ck_assert_str_eq(v[2].name, "\x01long");
 	qcow2_snapshot_free(v, count);
 	/* the id is looked for in the whole table before any name */
-	ck_assert_int_eq(qcow2_snapshot_find(f, &h, "3", &found, &one, &e), 0);
+	ck_assert_int_eq(qcow2_snapshot_find(f, &h, "3", "3", false, &found,
+		&one, &e), 0);
 	ck_assert(found);
 	ck_assert_str_eq(one.name, "\x01long");
 	free(one.id);
 	free(one.name);
 	free(one.more);
-	ck_assert_int_eq(qcow2_snapshot_find(f, &h, "4", &found, &one, &e), 0);
+	ck_assert_int_eq(qcow2_snapshot_find(f, &h, "4", "4", false, &found,
+		&one, &e), 0);
 	ck_assert(!found);
 	file_close(f);
 	put32(b, at + 36, 1025);
@@ -119,10 +121,12 @@ START_TEST(snapshot_table_of_64_mib)
 		ck_assert(pwrite(f->fd, one, sizeof(one),
 			65536 + (off_t)i * 1064) == sizeof(one));
 	h.n_snapshots = count;
-	ck_assert_int_eq(qcow2_snapshot_find(f, &h, NULL, &found, NULL, &e),
+	ck_assert_int_eq(qcow2_snapshot_find(f, &h, NULL, NULL, false, &found,
+		NULL, &e),
 		0);
 	h.n_snapshots = count + 1;
-	ck_assert_int_eq(qcow2_snapshot_find(f, &h, NULL, &found, NULL, &e),
+	ck_assert_int_eq(qcow2_snapshot_find(f, &h, NULL, NULL, false, &found,
+		NULL, &e),
 		-1);
 	ck_assert_int_eq(e.kind, ERR_LIMIT);
 	ck_assert_ptr_nonnull(strstr(e.msg, "Snapshot table is too big"));
