@@ -150,6 +150,12 @@ CASES = {
         image(SMALL, "128K", "write -P 1 40k 10k", base="base"),
         "commit -q t", traced=("t", "base"), long=True),
 
+    "convert-packed": Case(
+        image("cluster_size=4k", "128K", "write -P 1 10k 30k",
+              "write -P 2 90k 20k", name="s") +
+        image("cluster_size=4k", "128K", "write -c -P 3 60k 4k"),
+        "convert -n -c -t writeback -O qcow2 s t"),
+
     "amend-v2": Case(
         image(SMALL, "160K", *DATA, "write -z 0 3k", "write -z 60k 3k"),
         # only counts went down before the header changes
