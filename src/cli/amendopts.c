@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "cli/imgopts.h"
 
 /* Options of new images alone. */
 static const char *const create_only[] = {"cluster_size", "preallocation",
@@ -66,7 +67,7 @@ set(struct amend_request *rq, const char *key, const char *value,
 			return err_set(e, ERR_USAGE, "Parameter 'size' expects "
 				"a non-negative number below 2^64");
 	} else {
-		if (parse_u64(value, 0, UINT64_MAX, &n, e))
+		if (imgopts_number(value, &n, e))
 			return err_set(e, ERR_USAGE,
 				"Parameter '%s' expects a number", key);
 		if (n == 0 || n > 64 || (n & (n - 1)))

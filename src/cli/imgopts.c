@@ -101,6 +101,18 @@ encrypted(const char *key, struct err *e)
 		err_quote(q, sizeof(q), key, (unsigned)strlen(key)));
 }
 
+int
+imgopts_number(const char *text, uint64_t *ret, struct err *e)
+{
+	bool minus = *text == '-';
+	uint64_t n;
+
+	if (parse_u64(text + minus, 0, UINT64_MAX, &n, e))
+		return -1;
+	*ret = minus ? UINT64_MAX - n + 1 : n;
+	return 0;
+}
+
 /* Checks one option and puts it into its place. */
 static int
 set(struct imgopts *o, const struct row *w, const char *value, struct err *e)
@@ -111,7 +123,7 @@ set(struct imgopts *o, const struct row *w, const char *value, struct err *e)
 
 	if (w->kind == VALUE_SIZE && parse_size(value, &n, e))
 		return bad_size(w, value, e);
-	if (w->kind == VALUE_NUMBER && parse_u64(value, 0, UINT64_MAX, &n, e))
+	if (w->kind == VALUE_NUMBER && imgopts_number(value, &n, e))
 		return err_set(e, ERR_USAGE, "Parameter '%s' expects a number",
 			w->name);
 	if (w->kind == VALUE_SWITCH && parse_bool(value, &on, e))
@@ -389,9 +401,8 @@ print_value(const struct row *w, const char *value, struct buf *out)
 
 	if (w->kind == VALUE_SIZE && parse_size(value, &n, &e) == 0)
 		buf_fmt(out, "%" PRIu64, n);
-	else if (w->kind == VALUE_NUMBER &&
-		parse_u64(value, 0, UINT64_MAX, &n, &e) == 0)
-		buf_fmt(out, "%" PRIu64, n);
+	else if (w->kind == VALUE_NUMBER && imgopts_number(value, &n, &e) == 0)
+		buf_fmt(out, "%" PRId64, (int64_t)n);
 	else
 		for (; *value; value++) {
 			buf_char(out, *value);

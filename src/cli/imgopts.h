@@ -28,6 +28,9 @@ int imgopts_parse(struct imgopts *o, enum format format,
 int imgopts_finish(struct imgopts *o, struct err *e);
 void imgopts_free(struct imgopts *o);
 
+/* A number as QEMU reads them: one below 0 is counted back from 2^64. */
+int imgopts_number(const char *text, uint64_t *ret, struct err *e);
+
 /* True for an option list that asks for help. */
 bool imgopts_wants_help(const struct options_list *lists);
 void imgopts_help(enum format format, struct buf *out);
