@@ -9,6 +9,8 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +128,21 @@ mark_corrupt(struct qcow2_refs *r, struct err *e)
 }
 
 int
+qcow2_refs_corrupt(struct qcow2_refs *r, struct err *e, const char *fmt, ...)
+{
+	char what[192];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	if (mark_corrupt(r, e) < 0)
+		return -1;
+	return err_set(e, ERR_CORRUPT, "qcow2: Marking image as corrupt: %s; "
+		"further corruption events will be suppressed", what);
+}
+
+int
 qcow2_refs_may_write(struct qcow2_refs *r, enum qcow2_meta own, uint64_t hoff,
 	uint64_t len, struct err *e)
 {
@@ -133,12 +150,8 @@ qcow2_refs_may_write(struct qcow2_refs *r, enum qcow2_meta own, uint64_t hoff,
 
 	if (hit == QCOW2_META_NONE)
 		return 0;
-	if (mark_corrupt(r, e) < 0)
-		return -1;
-	return err_set(e, ERR_CORRUPT, "qcow2: Marking image as corrupt: "
-		"Preventing invalid write on metadata (overlaps with %s); "
-		"further corruption events will be suppressed",
-		qcow2_overlap_name(hit));
+	return qcow2_refs_corrupt(r, e, "Preventing invalid write on metadata "
+		"(overlaps with %s)", qcow2_overlap_name(hit));
 }
 
 static int

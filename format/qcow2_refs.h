@@ -69,6 +69,11 @@ void qcow2_refs_close(struct qcow2_refs *r);
 int qcow2_refs_may_write(struct qcow2_refs *r, enum qcow2_meta own,
 	uint64_t hoff, uint64_t len, struct err *e);
 
+/* Marks the image corrupt, on the disk, and is ERR_CORRUPT with QEMU's words
+ * for that around ours. */
+int qcow2_refs_corrupt(struct qcow2_refs *r, struct err *e, const char *fmt,
+	...) __attribute__((format(printf, 3, 4)));
+
 int qcow2_refs_get(struct qcow2_refs *r, uint64_t cluster, uint64_t *ret,
 	struct err *e);
 /* n free clusters in a row, the first that fit, count 1 each. */
@@ -95,6 +100,13 @@ int qcow2_refs_area(struct qcow2_refs *r, uint64_t start, uint64_t more,
 /* The last cluster below `end` whose count is not 0; ERR_CORRUPT if none. */
 int qcow2_refs_last(struct qcow2_refs *r, uint64_t end, uint64_t *ret,
 	struct err *e);
+/*
+ * Blocks behind the end of the file count nothing and leave the table: all
+ * that was planned before is then on disk. What is wrong with the table for a
+ * shrink is found here: entries that are not aligned, and such blocks that are
+ * not counted themselves. The image is marked corrupt for it, ERR_CORRUPT.
+ */
+int qcow2_refs_prune(struct qcow2_refs *r, struct err *e);
 /* Takes blocks that count nothing (but themselves) out of the table. */
 int qcow2_refs_shrink(struct qcow2_refs *r, struct err *e);
 /* Nothing is dirty, and blocks were changed behind our back: reads anew. */

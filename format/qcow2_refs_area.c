@@ -5,6 +5,7 @@
  * blocks for itself behind everything that the old one could count.
  */
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +174,67 @@ qcow2_refs_area(struct qcow2_refs *r, uint64_t start, uint64_t more, bool exact,
 	uint64_t *ret, struct err *e)
 {
 	return new_area(r, start, more, exact, 0, 0, ret, e);
+}
+
+/* Blocks that left the table: the counts that others keep of them. */
+static int
+drop_pruned(struct qcow2_refs *r, const uint64_t *old, struct err *e)
+{
+	for (uint64_t ti = 0; ti < r->n_table; ti++) {
+		uint64_t hoff = old[ti] & QCOW2_REFTABLE_OFFSET, v = 0;
+		uint64_t by = hoff >> r->cluster_bits >> r->block_bits;
+
+		if (hoff == 0 || r->table[ti] != 0)
+			continue;
+		if (by >= r->n_table || old[by] == 0)
+			return qcow2_refs_corrupt(r, e, "Refblock at %#" PRIx64
+				" is not covered by the refcount structures",
+				hoff);
+		if (r->table[by] != 0 && qcow2_refs_get(r,
+			hoff >> r->cluster_bits, &v, e) < 0)
+			return -1;
+		if (v != 1) {
+			qcow2_refs_corrupt(r, e, "Invalid refcount: "
+				"refblock offset %#" PRIx64 ", reftable index %"
+				PRIu64 ", block offset %#" PRIx64
+				", refcount %#" PRIx64, old[by] &
+				QCOW2_REFTABLE_OFFSET, by, hoff, v);
+			if (e)
+				e->eno = EINVAL;
+			return -1;
+		}
+		if (qcow2_refs_drop(r, hoff, UINT64_C(1) << r->cluster_bits,
+			e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+qcow2_refs_prune(struct qcow2_refs *r, struct err *e)
+{
+	uint64_t mask = (UINT64_C(1) << r->cluster_bits) - 1;
+	CLEANUP_FREE uint64_t *old = malloc(r->n_table * sizeof(*old));
+
+	if (!old)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	memcpy(old, r->table, r->n_table * sizeof(*old));
+	for (uint64_t ti = 0; ti < r->n_table; ti++) {
+		uint64_t hoff = old[ti] & QCOW2_REFTABLE_OFFSET;
+
+		if (hoff & mask)
+			return qcow2_refs_corrupt(r, e, "Cannot get entry from "
+				"refcount block cache: Offset %#" PRIx64
+				" is unaligned", hoff);
+		if (hoff >= r->plan->end[PLAN_IMAGE])
+			hook(r, ti, 0);
+	}
+	/* The entries must be off the disk before the counts go down. */
+	if (r->hook_hi == 0)
+		return 0;
+	if (qcow2_refs_flush(r, e) < 0 || plan_run(r->plan, e) < 0)
+		return -1;
+	return drop_pruned(r, old, e);
 }
 
 static bool

@@ -225,6 +225,8 @@ shrink_all(struct shrink *s, struct err *e)
 
 	if (check_all(s, e) < 0)
 		return -1;
+	if (qcow2_refs_prune(&d->refs, e) < 0)
+		return err_prefix(e, "Failed to discard unused refblocks");
 	if (qcow2_bitmaps_set_size(d, d->rq->new_size, e) < 0 ||
 		plan_barrier(&d->plan, "size before references", e) < 0 ||
 		cut_table(s, e) < 0)

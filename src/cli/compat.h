@@ -49,6 +49,9 @@ int compat_open_failed(const char *shown, const char *path,
 	const struct err *e);
 /* The same of the file that e is about, by the name that it has there. */
 int compat_open_failed_below(const struct err *e);
+/* The two lines for a change that ended with the image marked corrupt; false,
+ * and nothing said, for other faults. */
+bool compat_marked(const struct err *e);
 /* What QEMU says when it meets a bad table; nothing for other faults. */
 void compat_corrupt(const struct err *e);
 /* The tables of an open image are bad: "WHAT: Input/output error" behind the

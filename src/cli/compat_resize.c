@@ -85,6 +85,8 @@ failed(const char *shown, const struct source *s, const struct gate *g,
 		strncmp(e->msg, "Could not open backing", 22) == 0 ||
 		(e->eno && strncmp(e->msg, "cannot open", 11) == 0);
 
+	if (compat_marked(e))
+		return 1;
 	if (opening || strncmp(e->msg, "is a directory", 14) == 0)
 		return compat_inplace_failed(shown, s->path, e);
 	if (probes_raw(s, g))

@@ -262,6 +262,19 @@ compat_corrupt(const struct err *e)
 			msg);
 }
 
+bool
+compat_marked(const struct err *e)
+{
+	const char *mark = strstr(e->msg, "qcow2: Marking image as corrupt");
+
+	if (!mark)
+		return false;
+	fprintf(stderr, "%s\n", mark);
+	compat_fail("%.*s%s", (int)(mark - e->msg), e->msg,
+		strerror(e->eno ? e->eno : EIO));
+	return true;
+}
+
 int
 compat_bad_table(const char *what, const struct err *e)
 {
