@@ -178,7 +178,7 @@ layer_status(struct status_walk *w, unsigned depth, uint64_t voff,
 	bool raw = im->ops->format == FORMAT_RAW;
 	struct layer *l = &w->layer[depth];
 	const struct extent *x;
-	uint64_t skip;
+	uint64_t skip, room;
 
 	*ret = (struct status){.depth = depth};
 	if (voff >= im->size) {
@@ -188,7 +188,13 @@ layer_status(struct status_walk *w, unsigned depth, uint64_t voff,
 	if (find(w, depth, voff, &x, e))
 		return -1;
 	skip = voff - x->voff;
-	len = units_min(units_min(len, im->size - voff), x->len - skip);
+	room = units_min(len, im->size - voff);
+	len = units_min(room, x->len - skip);
+	/* Without the cache QEMU asks in whole sectors: data at a file's odd
+	 * end are as long as the last one. */
+	if (raw && im->file->direct && x->kind == EXTENT_DATA &&
+		voff + len == im->file->size)
+		len = room;
 	if (l->slice && (w->exact || x->kind == EXTENT_DATA))
 		len = units_min(units_min(len, INT_MAX),
 			l->slice - voff % l->slice);
