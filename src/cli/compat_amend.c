@@ -75,13 +75,14 @@ amend(const struct options_args *a, const struct source *s,
 static int
 help_of(const struct options_args *a)
 {
-	enum format format;
+	enum format format = probe_format_from_name(a->format);
 
+	if (format != FORMAT_PROBE && format != FORMAT_QCOW2 &&
+		format != FORMAT_LUKS)
+		return compat_fail("Format driver '%s' does not support "
+			"option amendment", a->format);
 	if (compat_target_format(a->format, "", &format))
 		return 1;
-	if (format != FORMAT_QCOW2)
-		return compat_fail("Format driver 'raw' does not support "
-			"option amendment");
 	return compat_options_amend_help("qcow2");
 }
 

@@ -310,6 +310,22 @@ failed(const struct job *j, const struct convert_request *rq,
 	return compat_fault(before, e, true);
 }
 
+/* No source of such a format opens here: what qemu-img says of -O once its
+ * sources are open comes before that. */
+static int
+foreign(const struct options_args *a)
+{
+	enum format format;
+	struct err e;
+
+	if (!a->format || !a->output_format ||
+		strcmp(a->output_format, HOST_DEVICE) == 0 ||
+		name_format(a->format, &format, &e) == 0 ||
+		e.kind != ERR_UNSUPPORTED)
+		return 0;
+	return compat_target_format(a->output_format, "", &format);
+}
+
 static int
 convert(struct job *j)
 {
@@ -335,7 +351,7 @@ convert(struct job *j)
 	if (j->a->snapshot && j->n_src > 1)
 		return compat_fail("No support for concatenating multiple "
 			"snapshot");
-	if (sources(j, &rq, direct) || target(j, &rq))
+	if (foreign(a) || sources(j, &rq, direct) || target(j, &rq))
 		return 1;
 	if (a->bitmaps && bitmaps_check(&rq, a->skip_broken_bitmaps, &e)) {
 		compat_fault("", &e, false);
