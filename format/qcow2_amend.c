@@ -45,6 +45,9 @@ qcow2_amend_upgrade(struct qcow2_edit *d, struct err *e)
 
 #define HELD_MAX 64u /* each has a barrier's cost at most once */
 
+/* What QEMU says of a downgrade that met bad tables. */
+#define TURNING "Failed to turn zero into data clusters"
+
 /* All L1 tables, the active one first. */
 struct zeros {
 	struct qcow2_edit *d;
@@ -137,6 +140,13 @@ expand_table(struct zeros *z, uint64_t hoff, struct err *e)
 		z->packed |= (entry & QCOW2_PACKED) != 0;
 		if ((entry & QCOW2_PACKED) || !(entry & QCOW2_ZERO))
 			continue;
+		if (entry & QCOW2_L2_OFFSET & (cs - 1)) {
+			qcow2_refs_corrupt(&d->refs, e, "Cluster allocation "
+				"offset %#" PRIx64 " unaligned (L2 offset: %#"
+				PRIx64 ", L2 index: %#" PRIx64 ")",
+				entry & QCOW2_L2_OFFSET, hoff, k);
+			return err_prefix(e, TURNING);
+		}
 		if (entry & QCOW2_L2_OFFSET) {
 			for (uint64_t i = 0; i < count; i++) {
 				if (qcow2_edit_drop(d, entry & QCOW2_L2_OFFSET,
@@ -169,10 +179,15 @@ expand_l1(struct zeros *z, const uint8_t *l1, uint64_t entries, struct err *e)
 
 		if (hoff == 0)
 			continue;
-		if ((hoff & (cs - 1)) || hoff >= z->end)
-			return err_set(e, ERR_CORRUPT, "L2 table offset 0x%"
-				PRIx64 " unaligned (L1 index: 0x%" PRIx64 ")",
+		if (hoff & (cs - 1)) {
+			qcow2_refs_corrupt(&z->d->refs, e, "L2 table offset %#"
+				PRIx64 " unaligned (L1 index: %#" PRIx64 ")",
 				hoff, i);
+			return err_prefix(e, TURNING);
+		}
+		if (hoff >= z->end)
+			return err_set(e, ERR_CORRUPT, "L2 table at %" PRIu64
+				" lies beyond the end of the file", hoff);
 		if (!saw(z, hoff) && expand_table(z, hoff, e) < 0)
 			return -1;
 	}

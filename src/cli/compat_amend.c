@@ -18,6 +18,8 @@ failed(const struct amend_request *rq, const struct amend_result *r,
 {
 	if (!r->opened)
 		return compat_inplace_failed(shown, rq->image.path, e);
+	if (compat_marked(e))
+		return 1;
 	compat_fault("", e, false);
 	if (strcmp(e->msg, AMEND_BACKING) == 0)
 		fputs("You can use 'qemu-img rebase' instead.\n", stderr);
