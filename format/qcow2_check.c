@@ -64,6 +64,10 @@ rebuild(struct qcow2_check *c, struct err *e)
 		return -1;
 	}
 	c->r = r;
+	/* Once it is marked QEMU writes no counts to it: that the leaks are
+	 * mended is said and not done. */
+	if (r->marked_corrupt)
+		plan_forget(&c->plan);
 	if (c->rebuild)
 		qcow2_check_io_say(c, "ERROR rebuilt refcount structure is "
 			"still broken");
