@@ -4,6 +4,7 @@
 #ifndef FORMAT_QCOW2_AMEND_H
 #define FORMAT_QCOW2_AMEND_H
 
+#include "base/watch.h"
 #include "format/qcow2_edit.h"
 
 /* Version 2 becomes 3. */
@@ -13,8 +14,10 @@ int qcow2_amend_upgrade(struct qcow2_edit *d, struct err *e);
  * dropped. */
 int qcow2_amend_downgrade(struct qcow2_edit *d, struct err *e);
 /* Counts of 1 << order bits (qcow2_width.c). ERR_LIMIT where one has no room.
- * The session is of no further use. */
-int qcow2_amend_width(struct qcow2_edit *d, unsigned order, struct err *e);
+ * The session is of no further use. w: progress in QEMU's walks over the
+ * refcounts, which goes back when one more turns out to be needed. */
+int qcow2_amend_width(struct qcow2_edit *d, unsigned order,
+	const struct watch *w, struct err *e);
 /* The header as want says. */
 int qcow2_amend_header(struct qcow2_edit *d, const struct qcow2_header *want,
 	struct err *e);

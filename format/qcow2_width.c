@@ -22,6 +22,9 @@ struct width {
 	uint64_t *old;        /* old blocks, sorted cluster numbers */
 	uint64_t n_old;
 	uint64_t table_hoff;
+	const struct watch *watch;
+	unsigned walks; /* that QEMU would have made: those that placed blocks,
+			 * one that finds nothing to place; one writes */
 };
 
 static int
@@ -91,12 +94,24 @@ look(struct width *w, struct err *e)
 	return 0;
 }
 
+/* A walk was made: never the last one, and the third shows that there will be
+ * more than three. */
+static void
+walked(struct width *w)
+{
+	unsigned i = w->walks++, total = i > 1 ? i + 2 : 3;
+
+	watch_progress(w->watch, i, total);
+	watch_progress(w->watch, i + 1, total);
+}
+
 /* Places what is wanted; that may make more wanted. */
 static int
 place(struct width *w, struct err *e)
 {
 	struct qcow2_refs *r = &w->d->refs;
 	uint64_t hoff, n, i = 0;
+	bool placed = false;
 
 	while (i < w->n) {
 		if (w->place[i] != 1) {
@@ -106,10 +121,13 @@ place(struct width *w, struct err *e)
 		if (qcow2_refs_alloc(r, 1, &hoff, e) < 0)
 			return -1;
 		w->place[i] = hoff;
+		placed = true;
 		if (want(w, hoff >> r->cluster_bits, e) < 0)
 			return -1;
 		i = 0;
 	}
+	if (placed)
+		walked(w);
 	if (w->table_hoff)
 		return 0;
 	/* the table, and then the blocks that count it */
@@ -178,10 +196,11 @@ write_all(struct width *w, struct err *e)
 }
 
 int
-qcow2_amend_width(struct qcow2_edit *d, unsigned order, struct err *e)
+qcow2_amend_width(struct qcow2_edit *d, unsigned order, const struct watch *watch,
+	struct err *e)
 {
 	struct width w = {
-		.d = d, .order = order,
+		.d = d, .order = order, .watch = watch,
 		.bits = d->h->cluster_bits + 3 - order,
 	};
 	CLEANUP_FREE uint64_t *old = calloc(units_max(d->refs.n_table, 1),
@@ -203,8 +222,10 @@ qcow2_amend_width(struct qcow2_edit *d, unsigned order, struct err *e)
 	}
 	if (r == 0)
 		r = place(&w, e);
-	if (r == 0)
+	if (r == 0) {
+		walked(&w);
 		r = write_all(&w, e);
+	}
 	if (r == 0)
 		r = qcow2_refs_flush(&d->refs, e);
 	if (r == 0) {

@@ -73,11 +73,12 @@ write_json(const struct progress *p)
 	while (r < 0 && errno == EINTR);
 }
 
-/* At least a percent on, or an end of the scale, as qemu-img does. */
+/* At least a percent on, back, or an end of the scale, as qemu-img does. */
 static void
 print_percent(struct progress *p, double percent)
 {
-	if (percent < p->last_percent + 1.0 && percent < 100.0)
+	if (percent >= p->last_percent && percent < p->last_percent + 1.0 &&
+		percent < 100.0)
 		return;
 	p->last_percent = percent;
 	printf("    (%3.2f/100%%)\r", percent);

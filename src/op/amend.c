@@ -97,16 +97,37 @@ due(const struct amend_request *rq, const struct qcow2_header *h,
 	}
 }
 
+/* The parts that take time, and no others, make up the progress. */
+struct parts {
+	const struct watch *watch;
+	unsigned n, done;
+};
+
+static bool
+takes_time(enum part part)
+{
+	return part == PART_UPGRADE || part == PART_WIDTH ||
+		part == PART_DOWNGRADE;
+}
+
+static void
+on_progress(void *arg, uint64_t done, uint64_t total)
+{
+	const struct parts *p = arg;
+
+	watch_progress(p->watch, p->done * total + done, p->n * total);
+}
+
 static int
 edit(const struct amend_request *rq, struct qcow2_edit *d, enum part part,
-	struct err *e)
+	const struct watch *w, struct err *e)
 {
 	switch (part) {
 	case PART_UPGRADE:
 		return qcow2_amend_upgrade(d, e);
 	case PART_WIDTH:
 		return qcow2_amend_width(d,
-			(unsigned)__builtin_ctz(rq->refcount_bits), e);
+			(unsigned)__builtin_ctz(rq->refcount_bits), w, e);
 	case PART_HEADER:
 		return header(rq, d, e);
 	default:
@@ -116,7 +137,7 @@ edit(const struct amend_request *rq, struct qcow2_edit *d, enum part part,
 
 static int
 run_part(const struct amend_request *rq, struct inplace *p, enum part part,
-	struct err *e)
+	const struct watch *w, struct err *e)
 {
 	const struct qcow2_edit_request q = {
 		.durable = rq->durable,
@@ -135,7 +156,7 @@ run_part(const struct amend_request *rq, struct inplace *p, enum part part,
 		return qcow2_resize(p->chain, &size, e);
 	if (qcow2_edit_open(&d, p->chain, &q, e) < 0)
 		return -1;
-	r = edit(rq, &d, part, e);
+	r = edit(rq, &d, part, w, e);
 	if (r == 0)
 		r = plan_run(&d.plan, e);
 	qcow2_edit_close(&d);
@@ -146,6 +167,8 @@ static int
 run(const struct amend_request *rq, struct amend_result *ret, struct err *e)
 {
 	struct qcow2_header h = {0};
+	struct parts parts = {.watch = rq->image.watch};
+	const struct watch w = {.progress = on_progress, .arg = &parts};
 
 	for (unsigned part = 0; part < PARTS; part++) {
 		CLEANUP(inplace_close) struct inplace p = {0};
@@ -163,13 +186,19 @@ run(const struct amend_request *rq, struct amend_result *ret, struct err *e)
 				"a raw image has nothing to amend");
 		if (part == 0 && check(rq, &h, e) < 0)
 			return -1;
+		for (unsigned i = 0; part == 0 && i < PARTS; i++)
+			parts.n += takes_time((enum part)i) &&
+				due(rq, &h, (enum part)i);
 		if (!due(rq, &h, (enum part)part))
 			continue;
-		watch_progress(rq->image.watch, part, PARTS);
-		if (run_part(rq, &p, (enum part)part, e) < 0)
+		if (run_part(rq, &p, (enum part)part, &w, e) < 0)
 			return -1;
+		if (takes_time((enum part)part)) {
+			on_progress(&parts, 1, 1);
+			parts.done++;
+		}
 	}
-	watch_progress(rq->image.watch, PARTS, PARTS);
+	watch_progress(rq->image.watch, 1, 1);
 	return 0;
 }
 
