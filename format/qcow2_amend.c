@@ -2,6 +2,7 @@
 /* Changes of what an image is: its version, and fields of its header. */
 #include "format/qcow2_amend.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,8 @@ struct zeros {
 	struct qcow2_turn turn;
 	uint8_t *seen; /* L2 tables looked at: a bit for each cluster */
 	uint64_t end;  /* of the file, when it began */
+	const struct watch *watch;
+	uint64_t visited, entries; /* of all L1 tables */
 	uint8_t *table;
 	/* changed tables, until the clusters they lead to are on disk */
 	struct {
@@ -177,6 +180,7 @@ expand_l1(struct zeros *z, const uint8_t *l1, uint64_t entries, struct err *e)
 	for (uint64_t i = 0; i < entries; i++) {
 		uint64_t hoff = load_be64(l1 + i * 8) & QCOW2_L1_OFFSET;
 
+		watch_progress(z->watch, z->visited++, z->entries);
 		if (hoff == 0)
 			continue;
 		if (hoff & (cs - 1)) {
@@ -195,20 +199,39 @@ expand_l1(struct zeros *z, const uint8_t *l1, uint64_t entries, struct err *e)
 }
 
 static int
+check_place(struct qcow2_edit *d, const struct info_snapshot *s, struct err *e)
+{
+	bool large = (uint64_t)s->l1_entries * 8 > QCOW2_L1_MAX;
+	uint64_t mask = qcow2_cluster_size(d->h) - 1;
+
+	if (!large && !(s->l1_offset & mask) &&
+		s->l1_offset <= INT64_MAX - QCOW2_L1_MAX)
+		return 0;
+	err_set(e, large ? ERR_LIMIT : ERR_CORRUPT, "%s", large
+		? "Snapshot L1 table too large"
+		: "Snapshot L1 table offset invalid");
+	if (e)
+		e->eno = large ? EFBIG : EINVAL;
+	return -1;
+}
+
+static int
 expand_all(struct zeros *z, const struct info_snapshot *v, size_t n,
 	struct err *e)
 {
 	struct qcow2_edit *d = z->d;
 
+	z->entries = d->l1_entries;
+	for (size_t i = 0; i < n; i++)
+		z->entries += v[i].l1_entries;
 	if (expand_l1(z, d->l1, d->l1_entries, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		uint64_t len = (uint64_t)v[i].l1_entries * 8;
 		CLEANUP_FREE uint8_t *l1 = NULL;
 
-		if (len > QCOW2_L1_MAX)
-			return err_set(e, ERR_LIMIT,
-				"Snapshot L1 table too large");
+		if (check_place(d, &v[i], e) < 0)
+			return -1;
 		l1 = malloc(units_max(len, 8));
 		if (!l1)
 			return err_set(e, ERR_NOMEM, "out of memory");
@@ -271,9 +294,12 @@ check_downgrade(struct qcow2_edit *d, const struct info_snapshot *v, size_t n,
 }
 
 int
-qcow2_amend_downgrade(struct qcow2_edit *d, struct err *e)
+qcow2_amend_downgrade(struct qcow2_edit *d, const struct watch *w,
+	struct err *e)
 {
-	struct zeros z = {.d = d, .backed = d->h->backing[0] != '\0'};
+	struct zeros z = {
+		.d = d, .backed = d->h->backing[0] != '\0', .watch = w,
+	};
 	struct qcow2_header want;
 	struct info_snapshot *v = NULL;
 	size_t n = 0;

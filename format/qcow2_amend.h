@@ -12,7 +12,8 @@ int qcow2_amend_upgrade(struct qcow2_edit *d, struct err *e);
 /* Version 3 becomes 2: features must not be in use; zero clusters, in
  * snapshots too, become holes or, over a backing file, data. Bitmaps are
  * dropped. */
-int qcow2_amend_downgrade(struct qcow2_edit *d, struct err *e);
+int qcow2_amend_downgrade(struct qcow2_edit *d, const struct watch *w,
+	struct err *e);
 /* Counts of 1 << order bits (qcow2_width.c). ERR_LIMIT where one has no room.
  * The session is of no further use. w: progress in QEMU's walks over the
  * refcounts, which goes back when one more turns out to be needed. */

@@ -20,6 +20,11 @@ failed(const struct amend_request *rq, const struct amend_result *r,
 		return compat_inplace_failed(shown, rq->image.path, e);
 	if (compat_marked(e))
 		return 1;
+	if (e->eno && strncmp(e->msg, "Snapshot L1 table ", 18) == 0) {
+		compat_fail("%s", e->msg);
+		return compat_fail("Failed to turn zero into data clusters: "
+			"%s", strerror(e->eno));
+	}
 	compat_fault("", e, false);
 	if (strcmp(e->msg, AMEND_BACKING) == 0)
 		fputs("You can use 'qemu-img rebase' instead.\n", stderr);

@@ -131,7 +131,7 @@ edit(const struct amend_request *rq, struct qcow2_edit *d, enum part part,
 	case PART_HEADER:
 		return header(rq, d, e);
 	default:
-		return qcow2_amend_downgrade(d, e);
+		return qcow2_amend_downgrade(d, w, e);
 	}
 }
 
@@ -193,10 +193,8 @@ run(const struct amend_request *rq, struct amend_result *ret, struct err *e)
 			continue;
 		if (run_part(rq, &p, (enum part)part, &w, e) < 0)
 			return -1;
-		if (takes_time((enum part)part)) {
-			on_progress(&parts, 1, 1);
-			parts.done++;
-		}
+		if (takes_time((enum part)part) && ++parts.done < parts.n)
+			on_progress(&parts, 0, 1);
 	}
 	watch_progress(rq->image.watch, 1, 1);
 	return 0;
