@@ -232,6 +232,11 @@ int qcow2_bitmap_check(struct file *f, const struct qcow2_header *h,
 uint64_t qcow2_refcount_get(const uint8_t *block, unsigned order, uint64_t i);
 void qcow2_refcount_set(uint8_t *block, unsigned order, uint64_t i,
 	uint64_t value);
+/* Blocks that count `clusters` and the blocks and tables for that: the least
+ * number that suffices. generous: and half of the table once more. block_bits:
+ * log2 of counts per block. */
+uint64_t qcow2_refcount_blocks(unsigned cluster_bits, unsigned block_bits,
+	uint64_t clusters, bool generous);
 
 /*
  * A bounded, paged, thread-safe cache of table bytes of one file. Reading

@@ -243,29 +243,6 @@ qcow2_alloc_release(struct qcow2_alloc *a, uint64_t hoff, uint64_t n,
 	return change(a, hoff >> a->bits, n, false, e);
 }
 
-/* The fixed point of "blocks count blocks, table and clusters"; generous adds
- * half of the table to the clusters once. */
-static uint64_t
-blocks_for(const struct qcow2_alloc *a, uint64_t clusters, bool generous)
-{
-	uint64_t per_table = (UINT64_C(1) << a->bits) / sizeof(uint64_t);
-	uint64_t per_block = UINT64_C(1) << a->block_bits;
-	uint64_t blocks = 0, table = 0, n = 0, last;
-
-	do {
-		last = n;
-		blocks = units_div_up(clusters + table + blocks, per_block);
-		table = units_div_up(blocks, per_table);
-		n = clusters + blocks + table;
-		if (n == last && generous) {
-			clusters += units_div_up(table, 2);
-			n = 0;
-			generous = false;
-		}
-	} while (n != last);
-	return blocks;
-}
-
 /* Counts the clusters of [from, to) once in block rx, as far as it covers
  * them. */
 static void
@@ -288,7 +265,8 @@ area(struct qcow2_alloc *a, uint64_t start, uint64_t more, bool exact,
 	uint64_t new_rx, uint64_t new_hoff, uint64_t *ret_hoff, struct err *e)
 {
 	uint64_t cs = UINT64_C(1) << a->bits, cx = start >> a->bits;
-	uint64_t blocks = blocks_for(a, cx + more, !exact);
+	uint64_t blocks = qcow2_refcount_blocks(a->bits, a->block_bits,
+		cx + more, !exact);
 	uint64_t entries = exact ? blocks : blocks + units_div_up(blocks, 2);
 	uint64_t old_entries = a->entries, old_hoff = a->table_hoff;
 	uint64_t rx, made = 0, table_hoff, end, at = start;

@@ -2,8 +2,10 @@
 /*
  * Refcounts inside a refcount block, for every width. Widths below a byte
  * count from the least significant bit (section "Host cluster management");
- * the wider ones are big endian. Pure; limits are the caller's.
+ * the wider ones are big endian. How many blocks an image needs. Pure; limits
+ * are the caller's.
  */
+#include "base/units.h"
 #include "format/qcow2.h"
 
 uint64_t
@@ -55,4 +57,26 @@ qcow2_refcount_set(uint8_t *block, unsigned order, uint64_t i, uint64_t value)
 		*p = (uint8_t)((*p & ~mask) | (value << shift & mask));
 	}
 	}
+}
+
+uint64_t
+qcow2_refcount_blocks(unsigned cluster_bits, unsigned block_bits,
+	uint64_t clusters, bool generous)
+{
+	uint64_t per_table = (UINT64_C(1) << cluster_bits) / 8;
+	uint64_t per_block = UINT64_C(1) << block_bits;
+	uint64_t table = 0, blocks = 0, n = 0, last;
+
+	do {
+		last = n;
+		blocks = units_div_up(clusters + table + blocks, per_block);
+		table = units_div_up(blocks, per_table);
+		n = clusters + blocks + table;
+		if (n == last && generous) {
+			clusters += units_div_up(table, 2);
+			n = 0;
+			generous = false;
+		}
+	} while (n != last);
+	return blocks;
 }

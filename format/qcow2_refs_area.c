@@ -68,29 +68,6 @@ qcow2_refs_cover(struct qcow2_refs *r, uint64_t cluster, unsigned depth,
 		clu << r->cluster_bits, &end, e);
 }
 
-/* Blocks that count `clusters` and the blocks and tables for that: the least
- * number that suffices, found step by step as it depends on itself. */
-static uint64_t
-blocks_for(const struct qcow2_refs *r, uint64_t clusters, bool generous)
-{
-	uint64_t per_table = (UINT64_C(1) << r->cluster_bits) / 8;
-	uint64_t per_block = UINT64_C(1) << r->block_bits;
-	uint64_t table = 0, blocks = 0, n = 0, last;
-
-	do {
-		last = n;
-		blocks = units_div_up(clusters + table + blocks, per_block);
-		table = units_div_up(blocks, per_table);
-		n = clusters + blocks + table;
-		if (n == last && generous) {
-			clusters += units_div_up(table, 2);
-			n = 0;
-			generous = false;
-		}
-	} while (n != last);
-	return blocks;
-}
-
 /* Counts [start, end) in the blocks from table index `from` on, making the
  * blocks that miss at *block_hoff and onwards. */
 static int
@@ -123,7 +100,8 @@ static int
 new_area(struct qcow2_refs *r, uint64_t start, uint64_t more, bool exact,
 	uint64_t new_ti, uint64_t new_hoff, uint64_t *ret, struct err *e)
 {
-	uint64_t blocks = blocks_for(r, start + more, !exact);
+	uint64_t blocks = qcow2_refcount_blocks(r->cluster_bits,
+		r->block_bits, start + more, !exact);
 	uint64_t n = exact ? blocks : blocks + units_div_up(blocks, 2);
 	uint64_t from = start >> r->block_bits, fresh = 0, v;
 	uint64_t clusters, old_hoff = r->table_hoff, old_n = r->n_table;
