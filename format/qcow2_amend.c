@@ -93,11 +93,9 @@ make_data(struct zeros *z, uint64_t table, uint64_t *ret, struct err *e)
 			0 ||
 		qcow2_refs_alloc(&d->refs, 1, &hoff, e) < 0)
 		return -1;
-	for (uint64_t i = 1; i < count; i++) {
-		if (qcow2_refs_raise(&d->refs, hoff >> d->h->cluster_bits, e) <
-			0)
-			return -1;
-	}
+	if (count > 1 && qcow2_refs_raise(&d->refs, hoff >> d->h->cluster_bits,
+		count - 1, e) < 0)
+		return -1;
 	*ret = hoff | (count == 1 ? QCOW2_COPIED : 0);
 	return plan_write(&d->plan, PLAN_IMAGE, hoff, zeros, cs, e);
 }
@@ -150,13 +148,9 @@ expand_table(struct zeros *z, uint64_t hoff, struct err *e)
 				entry & QCOW2_L2_OFFSET, hoff, k);
 			return err_prefix(e, TURNING);
 		}
-		if (entry & QCOW2_L2_OFFSET) {
-			for (uint64_t i = 0; i < count; i++) {
-				if (qcow2_edit_drop(d, entry & QCOW2_L2_OFFSET,
-					    cs, e) < 0)
-					return -1;
-			}
-		}
+		if ((entry & QCOW2_L2_OFFSET) && qcow2_edit_drop_times(d,
+			entry & QCOW2_L2_OFFSET, cs, count, e) < 0)
+			return -1;
 		if (z->backed && make_data(z, hoff, &new, e) < 0)
 			return -1;
 		store_be64(z->table + k * 8, new);
@@ -260,7 +254,7 @@ drop_places(struct zeros *z, struct err *e)
 	r = qcow2_turn_begin(&z->turn, d, e);
 	for (size_t i = 0; i < d->n_drop && r == 0; i++)
 		r = qcow2_turn_range(&z->turn, d->drop[i].hoff, d->drop[i].len,
-			-1, e);
+			-(int64_t)d->drop[i].times, e);
 	d->n_drop = 0;
 	if (r == 0)
 		r = qcow2_turn_run(&z->turn, d->l1, d->l1_entries, d->l1_hoff,

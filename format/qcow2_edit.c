@@ -323,13 +323,24 @@ int
 qcow2_edit_drop(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
 	struct err *e)
 {
+	return qcow2_edit_drop_times(d, hoff, len, 1, e);
+}
+
+int
+qcow2_edit_drop_times(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
+	uint64_t times, struct err *e)
+{
 	struct qcow2_drop *last = d->n_drop ? &d->drop[d->n_drop - 1] : NULL;
 	uint64_t mask = qcow2_cluster_size(d->h) - 1;
 
+	if (last && last->hoff == hoff && last->len == len) {
+		last->times += times;
+		return 0;
+	}
 	/* whole clusters in a row; packed ranges may share one, and each of
 	 * them counts */
-	if (last && last->hoff + last->len == hoff && !((hoff | len) & mask) &&
-		!((last->hoff | last->len) & mask)) {
+	if (last && last->hoff + last->len == hoff && last->times == times &&
+		!((hoff | len) & mask) && !((last->hoff | last->len) & mask)) {
 		last->len += len;
 		return 0;
 	}
@@ -342,7 +353,7 @@ qcow2_edit_drop(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
 		d->drop = v;
 		d->drop_cap = cap;
 	}
-	d->drop[d->n_drop++] = (struct qcow2_drop){hoff, len};
+	d->drop[d->n_drop++] = (struct qcow2_drop){hoff, len, times};
 	return 0;
 }
 
@@ -375,8 +386,8 @@ qcow2_edit_settle(struct qcow2_edit *d, struct err *e)
 		0)
 		return -1;
 	for (size_t i = 0; i < d->n_drop; i++) {
-		if (qcow2_refs_drop(&d->refs, d->drop[i].hoff, d->drop[i].len,
-			    e) < 0)
+		if (qcow2_refs_drop_times(&d->refs, d->drop[i].hoff,
+			    d->drop[i].len, d->drop[i].times, e) < 0)
 			return -1;
 	}
 	d->n_drop = 0;

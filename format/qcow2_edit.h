@@ -17,9 +17,14 @@
 #include "format/qcow2_refs.h"
 #include "format/qcow2_update.h"
 
+/* What waits to lose references: so many each. */
 struct qcow2_drop {
 	uint64_t hoff, len;
+	uint64_t times;
 };
+
+/* 6 MiB of them: who may give up more than this settles in between. */
+#define QCOW2_DROPS_MAX (1u << 18)
 
 struct qcow2_edit_request {
 	bool durable; /* barriers reach the disk */
@@ -101,9 +106,11 @@ int qcow2_edit_l2_write(struct qcow2_edit *d, struct qcow2_l2 *t,
 	struct err *e);
 void qcow2_edit_l2_free(struct qcow2_l2 *t);
 
-/* [hoff, hoff+len) loses one reference at the next settle. */
+/* [hoff, hoff+len) loses one reference at the next settle, or more. */
 int qcow2_edit_drop(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
 	struct err *e);
+int qcow2_edit_drop_times(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
+	uint64_t times, struct err *e);
 
 /* All that is new reaches the disk, then the changed L1 entries are written. */
 int qcow2_edit_link(struct qcow2_edit *d, struct err *e);

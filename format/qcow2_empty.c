@@ -14,7 +14,6 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 
-#define DROPS_MAX 65536u /* references given up at once */
 #define SPOTS 4u         /* blocks for tables anywhere, at most */
 
 /* Tables of an empty image from cluster `first` on: refcount table, blocks,
@@ -198,7 +197,7 @@ give_up_all(struct empty *m, struct err *e)
 		if (r == 0)
 			r = give_up_table(m, &t, e);
 		qcow2_edit_l2_free(&t);
-		if (r < 0 || (d->n_drop >= DROPS_MAX &&
+		if (r < 0 || (d->n_drop >= QCOW2_DROPS_MAX &&
 				     qcow2_edit_settle(d, e) < 0))
 			return -1;
 	}

@@ -124,7 +124,9 @@ each_table(struct grow *g,
 			qcow2_edit_l2_free(&t);
 			return -1;
 		}
-		if (qcow2_edit_l2_close(g->d, &t, e) < 0)
+		if (qcow2_edit_l2_close(g->d, &t, e) < 0 ||
+			(g->d->n_drop >= QCOW2_DROPS_MAX &&
+				qcow2_edit_settle(g->d, e) < 0))
 			return -1;
 		voff = end;
 	}

@@ -22,7 +22,7 @@ share_last(struct qcow2_guest *g, bool *ret, struct err *e)
 	uint64_t cluster = g->packed_end >> g->d.h->cluster_bits;
 	struct err why = {0};
 
-	*ret = qcow2_refs_raise(&g->d.refs, cluster, &why) == 0;
+	*ret = qcow2_refs_raise(&g->d.refs, cluster, 1, &why) == 0;
 	if (*ret || why.kind == ERR_LIMIT)
 		return 0;
 	if (e)

@@ -284,6 +284,13 @@ qcow2_refs_put(struct qcow2_refs *r, struct qcow2_refs_block *b, uint64_t i,
 	}
 }
 
+uint64_t
+qcow2_refs_max(const struct qcow2_refs *r)
+{
+	return r->order == 6 ? UINT64_MAX
+		: (UINT64_C(1) << (1u << r->order)) - 1;
+}
+
 int
 qcow2_refs_get(struct qcow2_refs *r, uint64_t cluster, uint64_t *ret,
 	struct err *e)
@@ -297,9 +304,10 @@ qcow2_refs_get(struct qcow2_refs *r, uint64_t cluster, uint64_t *ret,
 	return 0;
 }
 
-/* -1 each; used to take back what add did before it had to start again */
+/* -times each; used to take back what add did before it had to start again */
 static int
-take_back(struct qcow2_refs *r, uint64_t first, uint64_t n, struct err *e)
+take_back(struct qcow2_refs *r, uint64_t first, uint64_t n, uint64_t times,
+	struct err *e)
 {
 	for (uint64_t c = first; c < first + n; c++) {
 		uint64_t i = c & ((UINT64_C(1) << r->block_bits) - 1);
@@ -309,11 +317,12 @@ take_back(struct qcow2_refs *r, uint64_t first, uint64_t n, struct err *e)
 		if (qcow2_refs_block_at(r, c >> r->block_bits, &b, e) < 0)
 			return -1;
 		v = b ? qcow2_refcount_get(b->p, r->order, i) : 0;
-		if (v == 0)
+		if (v < times)
 			return err_set(e, ERR_CORRUPT, "cluster %" PRIu64
-				" is referred to and has refcount 0", c);
-		qcow2_refs_put(r, b, i, v - 1);
-		if (v == 1)
+				" is referred to and has refcount %" PRIu64, c,
+				v);
+		qcow2_refs_put(r, b, i, v - times);
+		if (v == times)
 			r->free_index = units_min(r->free_index, c);
 	}
 	return 0;
@@ -336,7 +345,7 @@ qcow2_refs_add(struct qcow2_refs *r, uint64_t first, uint64_t n, unsigned depth,
 				return -1;
 			/* the same ones first, as QEMU does */
 			r->free_index = units_min(r->free_index, first);
-			return take_back(r, first, c - first, e);
+			return take_back(r, first, c - first, 1, e);
 		}
 		qcow2_refs_put(r, b, i, 1);
 	}
@@ -406,27 +415,34 @@ qcow2_refs_alloc_at(struct qcow2_refs *r, uint64_t hoff, uint64_t n,
 }
 
 int
-qcow2_refs_raise(struct qcow2_refs *r, uint64_t cluster, struct err *e)
+qcow2_refs_raise(struct qcow2_refs *r, uint64_t cluster, uint64_t n,
+	struct err *e)
 {
 	uint64_t i = cluster & ((UINT64_C(1) << r->block_bits) - 1), v;
-	uint64_t max = r->order == 6 ? UINT64_MAX
-		: (UINT64_C(1) << (1u << r->order)) - 1;
+	uint64_t max = qcow2_refs_max(r);
 	struct qcow2_refs_block *b;
 
 	if (qcow2_refs_block_at(r, cluster >> r->block_bits, &b, e) < 0)
 		return -1;
 	v = b ? qcow2_refcount_get(b->p, r->order, i) : 0;
-	if (v == 0 || v == max)
+	if (v == 0 || n > max - v)
 		return err_set(e, v ? ERR_LIMIT : ERR_CORRUPT,
-			"cluster %" PRIu64 " cannot have one reference more "
-			"than %" PRIu64, cluster, v);
-	qcow2_refs_put(r, b, i, v + 1);
+			"cluster %" PRIu64 " cannot have %" PRIu64
+			" references more than %" PRIu64, cluster, n, v);
+	qcow2_refs_put(r, b, i, v + n);
 	return 0;
 }
 
 int
 qcow2_refs_drop(struct qcow2_refs *r, uint64_t hoff, uint64_t len,
 	struct err *e)
+{
+	return qcow2_refs_drop_times(r, hoff, len, 1, e);
+}
+
+int
+qcow2_refs_drop_times(struct qcow2_refs *r, uint64_t hoff, uint64_t len,
+	uint64_t times, struct err *e)
 {
 	uint64_t first = hoff >> r->cluster_bits;
 	uint64_t end = (hoff + len + cluster_size(r) - 1) >> r->cluster_bits;
@@ -435,7 +451,7 @@ qcow2_refs_drop(struct qcow2_refs *r, uint64_t hoff, uint64_t len,
 	for (uint64_t c = first; c < end; c++) {
 		uint64_t at = c << r->cluster_bits;
 
-		if (take_back(r, c, 1, e) < 0)
+		if (take_back(r, c, 1, times, e) < 0)
 			return -1;
 		if (!r->discard || at >= size)
 			continue;

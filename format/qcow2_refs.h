@@ -74,6 +74,8 @@ int qcow2_refs_may_write(struct qcow2_refs *r, enum qcow2_meta own,
 int qcow2_refs_corrupt(struct qcow2_refs *r, struct err *e, const char *fmt,
 	...) __attribute__((format(printf, 3, 4)));
 
+/* The largest count that there is room for. */
+uint64_t qcow2_refs_max(const struct qcow2_refs *r);
 int qcow2_refs_get(struct qcow2_refs *r, uint64_t cluster, uint64_t *ret,
 	struct err *e);
 /* n free clusters in a row, the first that fit, count 1 each. */
@@ -83,12 +85,15 @@ int qcow2_refs_alloc(struct qcow2_refs *r, uint64_t n, uint64_t *ret_hoff,
  * not: *ret_n of them, maybe 0. */
 int qcow2_refs_alloc_at(struct qcow2_refs *r, uint64_t hoff, uint64_t n,
 	uint64_t *ret_n, struct err *e);
-/* One reference more to a cluster that has some. ERR_LIMIT: no room for it. */
-int qcow2_refs_raise(struct qcow2_refs *r, uint64_t cluster, struct err *e);
-/* One reference less to each cluster that [hoff, hoff+len) touches. A count
- * that is 0 already is ERR_CORRUPT. */
+/* n references more to a cluster that has some. ERR_LIMIT: no room for them. */
+int qcow2_refs_raise(struct qcow2_refs *r, uint64_t cluster, uint64_t n,
+	struct err *e);
+/* One reference less to each cluster that [hoff, hoff+len) touches, or more. A
+ * count that is too low for that is ERR_CORRUPT. */
 int qcow2_refs_drop(struct qcow2_refs *r, uint64_t hoff, uint64_t len,
 	struct err *e);
+int qcow2_refs_drop_times(struct qcow2_refs *r, uint64_t hoff, uint64_t len,
+	uint64_t times, struct err *e);
 /*
  * A new refcount table and blocks from cluster `start` on (nothing is used
  * behind it) which count themselves and have room for `more` clusters; *ret

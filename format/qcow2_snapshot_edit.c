@@ -62,7 +62,7 @@ alloc(struct qcow2_edit *d, struct fresh *f, uint64_t len, uint64_t *ret_hoff,
 	if (qcow2_refs_alloc(&d->refs, units_div_up(len, cs), ret_hoff, e) <
 		0)
 		return -1;
-	f->v[f->n++] = (struct qcow2_drop){*ret_hoff, len};
+	f->v[f->n++] = (struct qcow2_drop){*ret_hoff, len, 1};
 	return 0;
 }
 

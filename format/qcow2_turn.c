@@ -94,39 +94,43 @@ move_block(struct qcow2_turn *t, uint64_t ti, struct qcow2_refs_block *b,
 	return 0;
 }
 
+int
+qcow2_turn_no_room(const struct qcow2_refs *r, uint64_t cluster, struct err *e)
+{
+	err_set(e, ERR_LIMIT, "the refcount of cluster %" PRIu64
+		" would exceed %" PRIu64 " (refcount_bits=%u)", cluster,
+		qcow2_refs_max(r), 1u << r->order);
+	if (e)
+		e->eno = EINVAL;
+	return -1;
+}
+
 static int
-change(struct qcow2_turn *t, uint64_t cluster, int step, struct err *e)
+change(struct qcow2_turn *t, uint64_t cluster, int64_t step, struct err *e)
 {
 	struct qcow2_refs *r = &t->next;
 	uint64_t ti = cluster >> r->block_bits, v;
 	uint64_t i = cluster & ((UINT64_C(1) << r->block_bits) - 1);
-	uint64_t max = r->order == 6 ? UINT64_MAX
-		: (UINT64_C(1) << (1u << r->order)) - 1;
 	struct qcow2_refs_block *b;
 
 	if (qcow2_refs_block_at(r, ti, &b, e) < 0)
 		return -1;
 	v = b ? qcow2_refcount_get(b->p, r->order, i) : 0;
-	if (v == 0)
+	if (v == 0 || (step < 0 && v < (uint64_t)-step))
 		return err_set(e, ERR_CORRUPT, "cluster %" PRIu64
-			" is referred to and has refcount 0", cluster);
-	if (step > 0 && v == max) {
-		err_set(e, ERR_LIMIT, "the refcount of cluster %" PRIu64
-			" would exceed %" PRIu64 " (refcount_bits=%u)",
-			cluster, max, 1u << r->order);
-		if (e)
-			e->eno = EINVAL;
-		return -1;
-	}
+			" is referred to and has refcount %" PRIu64, cluster,
+			v);
+	if (step > 0 && v == qcow2_refs_max(r))
+		return qcow2_turn_no_room(r, cluster, e);
 	if (move_block(t, ti, b, e) < 0)
 		return -1;
-	qcow2_refs_put(r, b, i, step > 0 ? v + 1 : v - 1);
+	qcow2_refs_put(r, b, i, v + (uint64_t)step);
 	return 0;
 }
 
 int
-qcow2_turn_range(struct qcow2_turn *t, uint64_t hoff, uint64_t len, int step,
-	struct err *e)
+qcow2_turn_range(struct qcow2_turn *t, uint64_t hoff, uint64_t len,
+	int64_t step, struct err *e)
 {
 	uint64_t bits = t->d->h->cluster_bits;
 	uint64_t end = units_div_up(hoff + len, UINT64_C(1) << bits);

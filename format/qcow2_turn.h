@@ -30,10 +30,11 @@ int qcow2_turn_begin(struct qcow2_turn *t, struct qcow2_edit *d,
 	struct err *e);
 void qcow2_turn_end(struct qcow2_turn *t); /* also after a failure */
 
-/* +1 or -1 for each cluster that [hoff, hoff+len) touches. A count of 0 is
- * ERR_CORRUPT; one that has no room for more is ERR_LIMIT with EINVAL. */
+/* `step` (+1, or any number less) for each cluster that [hoff, hoff+len)
+ * touches. A count that is too low is ERR_CORRUPT, as is 0; one that has no
+ * room for more is ERR_LIMIT with EINVAL. */
 int qcow2_turn_range(struct qcow2_turn *t, uint64_t hoff, uint64_t len,
-	int step, struct err *e);
+	int64_t step, struct err *e);
 /* The same for all L2 tables of an L1 (big endian) and what they refer to.
  * An L1 that leads to one table twice is ERR_CORRUPT. */
 int qcow2_turn_tree(struct qcow2_turn *t, const uint8_t *l1, uint64_t entries,

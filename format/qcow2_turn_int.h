@@ -5,6 +5,9 @@
 
 #include "format/qcow2_turn.h"
 
+/* The error of a count that has no room for one more. */
+int qcow2_turn_no_room(const struct qcow2_refs *r, uint64_t cluster,
+	struct err *e);
 /* n clusters in a row for copies, behind the end of the file. */
 int qcow2_turn_place(struct qcow2_turn *t, uint64_t n, uint64_t *ret,
 	struct err *e);
