@@ -37,4 +37,19 @@ if [ -z "$sanitized" ]; then
 	done
 fi
 
+# a count has no room for a snapshot's reference
+yes content | head -c 1048576 >data.raw
+for bits in 1 2; do
+	rm -f t
+	"$byre" create -f qcow2 -o refcount_bits=$bits t 1M
+	"$byre" qemu-img convert -n -O qcow2 data.raw t
+	for s in a b; do
+		[ $bits -eq 1 ] || expect 0 "$byre" qemu-img snapshot -c $s t
+	done
+	cp t was
+	expect 1 "$byre" qemu-img snapshot -c c t
+	one_line "*Could not create snapshot 'c': -22 (Invalid argument)"
+	same t was "refcount_bits=$bits"
+done
+
 finish
