@@ -43,6 +43,15 @@ text_field(struct cursor *c, size_t len, char *out)
 	return true;
 }
 
+static void
+copy(char *out, size_t cap, const char *s)
+{
+	size_t n = strnlen(s, cap - 1);
+
+	memcpy(out, s, n);
+	out[n] = '\0';
+}
+
 /* "xts-plain64", "cbc-essiv:sha256": mode, IV generator, its hash. */
 static int
 mode_split(char *spec, struct info_luks *l, struct err *e)
@@ -61,12 +70,11 @@ mode_split(char *spec, struct info_luks *l, struct err *e)
 		return unknown(e, "cipher mode", spec);
 	if (!is_in(iv, ivs) || (!hash && strcmp(iv, "essiv") == 0))
 		return unknown(e, "IV generator", iv);
-	snprintf(l->cipher_mode, sizeof(l->cipher_mode), "%s", spec);
-	snprintf(l->ivgen_alg, sizeof(l->ivgen_alg), "%s", iv);
+	copy(l->cipher_mode, sizeof(l->cipher_mode), spec);
+	copy(l->ivgen_alg, sizeof(l->ivgen_alg), iv);
 	/* others than essiv have no use for a hash, and QEMU shows none */
 	if (hash && strcmp(iv, "essiv") == 0)
-		snprintf(l->ivgen_hash_alg, sizeof(l->ivgen_hash_alg), "%s",
-			hash);
+		copy(l->ivgen_hash_alg, sizeof(l->ivgen_hash_alg), hash);
 	return 0;
 }
 

@@ -52,18 +52,21 @@ err_file(struct err *e, const char *name)
 int
 err_prefix(struct err *e, const char *fmt, ...)
 {
-	char old[sizeof(e->msg)];
+	char before[sizeof(e->msg) - 2];
+	size_t n, old;
 	va_list ap;
-	int n;
 
 	if (!e)
 		return -1;
-	memcpy(old, e->msg, sizeof(old));
 	va_start(ap, fmt);
-	n = vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	vsnprintf(before, sizeof(before), fmt, ap);
 	va_end(ap);
-	if (n >= 0 && (size_t)n < sizeof(e->msg))
-		snprintf(e->msg + n, sizeof(e->msg) - (size_t)n, ": %s", old);
+	n = strlen(before);
+	old = strnlen(e->msg, sizeof(e->msg) - 1 - 2 - n);
+	memmove(e->msg + n + 2, e->msg, old);
+	memcpy(e->msg, before, n);
+	memcpy(e->msg + n, ": ", 2);
+	e->msg[n + 2 + old] = '\0';
 	return -1;
 }
 
