@@ -122,9 +122,8 @@ api_take_policy(struct api_policy *to, const struct byre_policy *from,
 	return 0;
 }
 
-/* *ret_no_backing may be NULL. */
-static int
-take_source(struct source *to, bool *ret_no_backing,
+int
+api_take_source(struct source *to, bool *ret_no_backing,
 	const struct byre_source *from, struct byre_error *e)
 {
 	struct byre_source s = BYRE_SOURCE_INIT;
@@ -153,8 +152,8 @@ take_source(struct source *to, bool *ret_no_backing,
 	return 0;
 }
 
-static int
-take_watch(struct watch *to, const struct byre_watch *from,
+int
+api_take_watch(struct watch *to, const struct byre_watch *from,
 	struct byre_error *e)
 {
 	struct byre_watch w = BYRE_WATCH_INIT;
@@ -215,7 +214,7 @@ byre_image_open(struct byre_image **ret, const struct byre_source *source,
 	bool no_backing;
 	struct err err = {0};
 
-	if (take_source(&s, &no_backing, source, e) ||
+	if (api_take_source(&s, &no_backing, source, e) ||
 		api_take_policy(&p, policy, e))
 		return -1;
 	im = calloc(1, sizeof(*im));
@@ -347,7 +346,7 @@ byre_info_json(const struct byre_source *source, char **ret,
 	struct buf b = BUF_INIT;
 	struct err err = {0};
 
-	if (take_source(&s, NULL, source, e))
+	if (api_take_source(&s, NULL, source, e))
 		return -1;
 	if (info_run(&s, &none, false, &r, &err))
 		return api_fail(e, &err);
@@ -367,7 +366,7 @@ byre_inspect(const struct byre_source *source,
 	struct buf b = BUF_INIT;
 	struct err err = {0};
 
-	if (take_source(&s, NULL, source, e) || api_take_policy(&p, policy, e))
+	if (api_take_source(&s, NULL, source, e) || api_take_policy(&p, policy, e))
 		return -1;
 	if (inspect_run(&s, &p.gate, deep != 0, NULL, &report, &err))
 		return api_fail(e, &err);
@@ -391,8 +390,8 @@ byre_digest(const struct byre_source *source,
 	struct watch w;
 	struct err err = {0};
 
-	if (take_source(&s, NULL, source, e) || api_take_policy(&p, policy, e) ||
-		take_watch(&w, watch, e))
+	if (api_take_source(&s, NULL, source, e) || api_take_policy(&p, policy, e) ||
+		api_take_watch(&w, watch, e))
 		return -1;
 	if (convert_digest(&s, &p.gate, 0, ENGINE_AUTO, &w, &r, &err))
 		return api_fail(e, &err);
@@ -412,9 +411,9 @@ byre_compare(const struct byre_source *first,
 	struct watch w;
 	struct err err = {0};
 
-	if (take_source(&rq.source[0], NULL, first, e) ||
-		take_source(&rq.source[1], NULL, second, e) ||
-		api_take_policy(&p, policy, e) || take_watch(&w, watch, e))
+	if (api_take_source(&rq.source[0], NULL, first, e) ||
+		api_take_source(&rq.source[1], NULL, second, e) ||
+		api_take_policy(&p, policy, e) || api_take_watch(&w, watch, e))
 		return -1;
 	rq.gate[0] = rq.gate[1] = p.gate;
 	rq.watch = &w;
@@ -455,12 +454,12 @@ convert_with(const struct byre_convert_options *o, struct source *sources,
 
 	/* the sources are an array of the caller's size, whatever ours is */
 	for (i = 0; i < rq.n_sources; i++) {
-		if (take_source(&sources[i], NULL, next, e))
+		if (api_take_source(&sources[i], NULL, next, e))
 			return -1;
 		next = (const void *)((const char *)next +
 			o->sources->size);
 	}
-	if (api_take_policy(&p, o->policy, e) || take_watch(&w, o->watch, e) ||
+	if (api_take_policy(&p, o->policy, e) || api_take_watch(&w, o->watch, e) ||
 		take_qcow2(&rq.qcow2, o->qcow2, e) ||
 		take_target_format(&rq.target_format, o->target_format, e))
 		return -1;

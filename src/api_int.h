@@ -5,7 +5,8 @@
 
 #include "byre.h"
 #include "base/err.h"
-#include "format/gate.h"
+#include "base/watch.h"
+#include "op/source.h"
 
 struct api_policy {
 	struct byre_policy p;
@@ -16,6 +17,11 @@ struct api_policy {
 int api_fail(struct byre_error *to, const struct err *e);
 /* The caller's policy, or the default. */
 int api_take_policy(struct api_policy *to, const struct byre_policy *from,
+	struct byre_error *e);
+/* *ret_no_backing may be NULL. */
+int api_take_source(struct source *to, bool *ret_no_backing,
+	const struct byre_source *from, struct byre_error *e);
+int api_take_watch(struct watch *to, const struct byre_watch *from,
 	struct byre_error *e);
 
 #endif

@@ -184,6 +184,29 @@ int byre_compare(const struct byre_source *first,
 	const struct byre_watch *watch, int *ret_same, uint64_t *ret_offset,
 	struct byre_error *e);
 
+enum byre_repair {
+	BYRE_REPAIR_NOTHING, /* the file is only read */
+	BYRE_REPAIR_LEAKS,   /* clusters that nobody uses are given back */
+	BYRE_REPAIR_ALL,
+};
+
+/* What is there afterwards, and what was mended. */
+struct byre_check_result {
+	uint64_t errors; /* where data is at risk */
+	uint64_t leaks;  /* clusters that are lost to the image, no more */
+	uint64_t unseen; /* places that the check could not look at */
+	uint64_t errors_mended, leaks_mended;
+	uint64_t end;    /* of the last cluster in use, bytes */
+};
+
+/* Checks the tables and counts of a qcow2, as qemu-img check does; a raw image
+ * is BYRE_UNSUPPORTED. repair: enum byre_repair; what is mended is named by path
+ * and format, under a writer's locks, and on the disk afterwards. Every fault is a line for
+ * watch->note. Other files that the image names are not opened. */
+int byre_check(const struct byre_source *source, int repair,
+	const struct byre_policy *policy, const struct byre_watch *watch,
+	struct byre_check_result *ret, struct byre_error *e);
+
 /* ---- making ----------------------------------------------------------- */
 
 /* qcow2's options; 0 and NULL are qemu-img's defaults. */

@@ -358,6 +358,55 @@ START_TEST(two_calls_do_not_meet)
 }
 END_TEST
 
+static void
+count_lines(void *arg, const char *line)
+{
+	ck_assert_ptr_nonnull(strstr(line, "luster"));
+	++*(unsigned *)arg;
+}
+
+START_TEST(check_finds_and_mends)
+{
+	struct byre_source s = BYRE_SOURCE_INIT;
+	struct byre_watch w = BYRE_WATCH_INIT;
+	struct byre_check_result r;
+	struct byre_error e;
+	unsigned lines = 0;
+	int fd, cancel = 1;
+
+	ck_assert_int_eq(convert("raw", "q", "qcow2", 0, NULL, &e), 0);
+	s.path = "q";
+	ck_assert_int_eq(byre_check(&s, 0, NULL, NULL, &r, &e), 0);
+	ck_assert_uint_eq(r.errors + r.leaks + r.unseen, 0);
+	/* the count of a cluster behind the end: a leak */
+	fd = open("q", O_RDWR);
+	ck_assert_int_eq(pwrite(fd, "\0\1", 2, 0x20000 + 2 * 1000), 2);
+	close(fd);
+	ck_assert_int_eq(truncate("q", 1001 * 65536), 0);
+	w.note = count_lines;
+	w.arg = &lines;
+	ck_assert_int_eq(byre_check(&s, BYRE_REPAIR_NOTHING, NULL, &w, &r,
+		&e), 0);
+	ck_assert_uint_eq(r.leaks, 1);
+	ck_assert_uint_eq(lines, 1);
+	s.format = "qcow2";
+	ck_assert_msg(byre_check(&s, BYRE_REPAIR_LEAKS, NULL, NULL, &r, &e) ==
+		0, "%s", e.message);
+	ck_assert_uint_eq(r.leaks, 0);
+	ck_assert_uint_eq(r.leaks_mended, 1);
+	check_content("q", "qcow2");
+	w.cancel = &cancel;
+	ck_assert_int_eq(byre_check(&s, 0, NULL, &w, &r, &e), -1);
+	ck_assert_int_eq(e.kind, BYRE_CANCELLED);
+	s.path = "raw";
+	s.format = "raw";
+	ck_assert_int_eq(byre_check(&s, 0, NULL, NULL, &r, &e), -1);
+	ck_assert_int_eq(e.kind, BYRE_UNSUPPORTED);
+	ck_assert_int_eq(byre_check(&s, 7, NULL, NULL, &r, &e), -1);
+	ck_assert_int_eq(e.kind, BYRE_USAGE);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -375,6 +424,7 @@ main(void)
 	tcase_add_test(t, errors_say_what_and_where);
 	tcase_add_test(t, structs_of_other_sizes);
 	tcase_add_test(t, progress_and_cancel);
+	tcase_add_test(t, check_finds_and_mends);
 	tcase_add_test(t, two_calls_do_not_meet);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
