@@ -333,7 +333,8 @@ qcow2_edit_drop_times(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
 	struct qcow2_drop *last = d->n_drop ? &d->drop[d->n_drop - 1] : NULL;
 	uint64_t mask = qcow2_cluster_size(d->h) - 1;
 
-	if (last && last->hoff == hoff && last->len == len) {
+	if (last && last->hoff == hoff && last->len == len &&
+		(last->times == 0) == (times == 0)) {
 		last->times += times;
 		return 0;
 	}
@@ -358,6 +359,13 @@ qcow2_edit_drop_times(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
 }
 
 int
+qcow2_edit_drop_data(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
+	struct err *e)
+{
+	return qcow2_edit_drop_times(d, hoff, len, 0, e);
+}
+
+int
 qcow2_edit_link(struct qcow2_edit *d, struct err *e)
 {
 	if (qcow2_refs_flush(&d->refs, e) < 0)
@@ -375,6 +383,18 @@ qcow2_edit_link(struct qcow2_edit *d, struct err *e)
 	return 0;
 }
 
+static int
+settle_one(struct qcow2_edit *d, const struct qcow2_drop *x, struct err *e)
+{
+	uint64_t end = d->plan.end[PLAN_DATA];
+
+	if (x->times > 0)
+		return qcow2_refs_drop_times(&d->refs, x->hoff, x->len,
+			x->times, e);
+	return x->hoff >= end ? 0 : plan_range(&d->plan, PLAN_CLEAR, PLAN_DATA,
+		x->hoff, units_min(x->len, end - x->hoff), e);
+}
+
 int
 qcow2_edit_settle(struct qcow2_edit *d, struct err *e)
 {
@@ -386,8 +406,7 @@ qcow2_edit_settle(struct qcow2_edit *d, struct err *e)
 		0)
 		return -1;
 	for (size_t i = 0; i < d->n_drop; i++) {
-		if (qcow2_refs_drop_times(&d->refs, d->drop[i].hoff,
-			    d->drop[i].len, d->drop[i].times, e) < 0)
+		if (settle_one(d, &d->drop[i], e) < 0)
 			return -1;
 	}
 	d->n_drop = 0;

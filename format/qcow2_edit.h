@@ -17,7 +17,8 @@
 #include "format/qcow2_refs.h"
 #include "format/qcow2_update.h"
 
-/* What waits to lose references: so many each. */
+/* What waits to lose references: so many each. None: it is of the data file,
+ * and is cleared. */
 struct qcow2_drop {
 	uint64_t hoff, len;
 	uint64_t times;
@@ -111,6 +112,10 @@ int qcow2_edit_drop(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
 	struct err *e);
 int qcow2_edit_drop_times(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
 	uint64_t times, struct err *e);
+/* Bytes [hoff, hoff+len) of the data file lose their reference at the next
+ * settle: they read as zeros then, as after a discard of QEMU's. */
+int qcow2_edit_drop_data(struct qcow2_edit *d, uint64_t hoff, uint64_t len,
+	struct err *e);
 
 /* All that is new reaches the disk, then the changed L1 entries are written. */
 int qcow2_edit_link(struct qcow2_edit *d, struct err *e);

@@ -168,8 +168,9 @@ give_up_table(struct empty *m, struct qcow2_l2 *t, struct err *e)
 			return -1;
 		if (x.kind == QCOW2_E_PACKED)
 			r = qcow2_edit_drop(d, x.hoff, x.hlen, e);
-		else if (x.mapped && !d->data_file)
-			r = qcow2_edit_drop(d, x.hoff, m->cs, e);
+		else if (x.mapped)
+			r = (d->data_file ? qcow2_edit_drop_data
+				: qcow2_edit_drop)(d, x.hoff, m->cs, e);
 		if (r < 0)
 			return -1;
 		qcow2_edit_l2_set(d, t, i, 0, 0);

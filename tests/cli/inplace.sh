@@ -52,4 +52,15 @@ for bits in 1 2; do
 	same t was "refcount_bits=$bits"
 done
 
+# What went down with a commit is gone from the overlay's data file.
+"$byre" create -f qcow2 base 1M
+"$byre" qemu-img create -q -f qcow2 -b base -F qcow2 -o data_file=over.data \
+	over
+expect 0 "$byre" qemu-img convert -n -O qcow2 data.raw over
+same over.data data.raw
+expect 0 "$byre" qemu-img commit -q over
+[ "$(tr -d '\0' <over.data | wc -c)" -eq 0 ] || fail "commit leaves data"
+expect 0 "$byre" qemu-img compare over data.raw
+expect 0 "$byre" qemu-img check -q over
+
 finish

@@ -140,6 +140,11 @@ CASES = {
         ["truncate -s 64K base.raw"] +
         image(SMALL, "128K", "write -P 1 10k 10k", "write -P 2 90k 20k",
               base="base.raw"), "commit -q t", traced=("t", "base.raw")),
+    "commit-data": Case(
+        image(SMALL, "64K", "write -P 7 0 64k", name="base") +
+        image(SMALL + ",data_file=t.data", "64K", "write -P 1 40k 10k",
+              base="base"),
+        "commit -q t", traced=("t", "t.data", "base")),
     "commit-shared": Case(
         image(SMALL, "128K", "write -P 7 0 64k", name="base") +
         ["qemu-img snapshot -c s base"] +
