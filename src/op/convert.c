@@ -234,6 +234,7 @@ open_old(struct job *j, struct err *e)
 		.dirfd = rq->target_dirfd,
 		.path = rq->target,
 		.format = FORMAT_QCOW2,
+		.must_be_clean = rq->gate->safe,
 		.gate = &g,
 		.watch = rq->watch,
 	};

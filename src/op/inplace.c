@@ -185,7 +185,8 @@ make_ready(struct inplace *p, const struct inplace_request *rq, struct err *e)
 {
 	if (p->format != FORMAT_QCOW2 || rq->check)
 		return 0;
-	if (rq->gate && rq->gate->safe && require_clean(p, rq, e) < 0)
+	if (((rq->gate && rq->gate->safe) || rq->must_be_clean) &&
+		require_clean(p, rq, e) < 0)
 		return -1;
 	return repair_dirty(p, rq, e);
 }

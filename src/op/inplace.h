@@ -25,6 +25,7 @@ struct inplace_request {
 	enum format format;
 	bool allow_probed;
 	bool no_backing; /* a qcow2 without the files below it */
+	bool must_be_clean; /* as under gate->safe */
 	/* the caller will check it: it is opened broken or not */
 	bool check;
 	const char *data_path; /* as chain_request's; or NULL */

@@ -52,6 +52,19 @@ for bits in 1 2; do
 	same t was "refcount_bits=$bits"
 done
 
+# A target is looked at before it is written into: the count of its first data
+# cluster is lost here.
+rm -f t
+"$byre" create -f qcow2 t 1M
+"$byre" qemu-img convert -n -O qcow2 data.raw t
+printf '\0\0' | dd of=t bs=1 seek=$((0x2000a)) conv=notrunc 2>/dev/null
+cp t was
+run "$byre" convert -n -O qcow2 data.raw t
+checks=$((checks + 1))
+[ "$status" -ne 0 ] || fail "convert -n into a broken image"
+one_line "*refused by the safe policy: a check finds * errors*"
+same t was
+
 # What went down with a commit is gone from the overlay's data file.
 "$byre" create -f qcow2 base 1M
 "$byre" qemu-img create -q -f qcow2 -b base -F qcow2 -o data_file=over.data \
