@@ -37,7 +37,7 @@ qcow2_bitmaps_load(struct qcow2_bitmaps *b, struct file *f,
 	struct info_bitmap *v;
 	size_t n;
 
-	*b = (struct qcow2_bitmaps){.size = size};
+	*b = (struct qcow2_bitmaps){.size = size, .old_size = size};
 	if (qcow2_bitmap_load(f, h, &v, &n, e) < 0)
 		return -1;
 	b->v = calloc(units_max(n, 1), sizeof(*b->v));
@@ -110,10 +110,10 @@ check_usable(const struct qcow2_bitmap *x, struct err *e)
 	return 0;
 }
 
-static int
-gone(struct qcow2_bitmaps *b, struct qcow2_bitmap *x, struct err *e)
+int
+qcow2_bitmaps_leave(struct qcow2_bitmaps *b, struct qcow2_bitmap *x,
+	struct err *e)
 {
-	b->changed = true;
 	if (x->table_hoff == 0)
 		return 0;
 	if (b->n_gone == b->gone_cap) {
@@ -132,21 +132,22 @@ gone(struct qcow2_bitmaps *b, struct qcow2_bitmap *x, struct err *e)
 	return 0;
 }
 
-static int
-read_bits(struct qcow2_bitmaps *b, struct qcow2_bitmap *x, struct file *f,
-	const struct qcow2_header *h, struct err *e)
+int
+qcow2_bitmaps_need(struct qcow2_bitmaps *b, struct qcow2_bitmap *x,
+	struct file *f, const struct qcow2_header *h, struct err *e)
 {
 	char q[256];
 
 	if (x->loaded)
 		return 0;
-	if (qcow2_bits_load(&x->bits, f, h, b->size, x->granularity,
+	if (qcow2_bits_load(&x->bits, f, h, b->old_size, x->granularity,
 		    x->table_hoff, x->table_entries, e) < 0)
 		return err_prefix(e, "Could not read bitmap '%s' from image",
 			err_quote(q, sizeof(q), x->name,
 				(unsigned)strlen(x->name)));
 	x->loaded = true;
-	return 0;
+	return b->size == b->old_size ? 0
+		: qcow2_bits_resize(&x->bits, b->size, e);
 }
 
 struct qcow2_bitmap *
@@ -155,7 +156,8 @@ qcow2_bitmaps_read(struct qcow2_bitmaps *b, const char *name, struct file *f,
 {
 	struct qcow2_bitmap *x = qcow2_bitmaps_find(b, name, e);
 
-	if (!x || check_usable(x, e) < 0 || read_bits(b, x, f, h, e) < 0)
+	if (!x || check_usable(x, e) < 0 ||
+		qcow2_bitmaps_need(b, x, f, h, e) < 0)
 		return NULL;
 	return x;
 }
@@ -222,7 +224,6 @@ qcow2_bitmaps_add(struct qcow2_bitmaps *b, const struct qcow2_header *h,
 		return err_set(e, ERR_NOMEM, "out of memory");
 	}
 	b->v[b->n++] = x;
-	b->changed = true;
 	return 0;
 }
 
@@ -231,7 +232,7 @@ qcow2_bitmaps_remove(struct qcow2_bitmaps *b, const char *name, struct err *e)
 {
 	struct qcow2_bitmap *x = qcow2_bitmaps_find(b, name, e);
 
-	if (!x || gone(b, x, e) < 0)
+	if (!x || qcow2_bitmaps_leave(b, x, e) < 0)
 		return -1;
 	free(x->name);
 	qcow2_bits_free(&x->bits);
@@ -246,7 +247,7 @@ qcow2_bitmaps_clear(struct qcow2_bitmaps *b, const struct qcow2_header *h,
 {
 	struct qcow2_bitmap *x = qcow2_bitmaps_find(b, name, e);
 
-	if (!x || check_usable(x, e) < 0 || gone(b, x, e) < 0)
+	if (!x || check_usable(x, e) < 0)
 		return -1;
 	qcow2_bits_free(&x->bits);
 	x->loaded = true;
@@ -262,7 +263,6 @@ qcow2_bitmaps_enable(struct qcow2_bitmaps *b, const char *name, bool on,
 
 	if (!x || check_usable(x, e) < 0)
 		return -1;
-	b->changed |= x->is_auto != on;
 	x->is_auto = on;
 	return 0;
 }
@@ -283,14 +283,13 @@ qcow2_bitmaps_merge(struct qcow2_bitmaps *b, struct file *f,
 			src->bits.size);
 	if (x == src)
 		return 0;
-	if (read_bits(b, x, f, h, e) < 0 || gone(b, x, e) < 0)
+	if (qcow2_bitmaps_need(b, x, f, h, e) < 0)
 		return -1;
 	return qcow2_bits_merge(&x->bits, &src->bits, e);
 }
 
 int
-qcow2_bitmaps_resize(struct qcow2_bitmaps *b, struct file *f,
-	const struct qcow2_header *h, uint64_t size, struct err *e)
+qcow2_bitmaps_resize(struct qcow2_bitmaps *b, uint64_t size, struct err *e)
 {
 	for (size_t i = 0; i < b->n; i++) {
 		if (check_usable(&b->v[i], e) < 0)
@@ -299,8 +298,8 @@ qcow2_bitmaps_resize(struct qcow2_bitmaps *b, struct file *f,
 	for (size_t i = 0; i < b->n; i++) {
 		struct qcow2_bitmap *x = &b->v[i];
 
-		if (read_bits(b, x, f, h, e) < 0 || gone(b, x, e) < 0 ||
-			qcow2_bits_resize(&x->bits, size, e) < 0)
+		/* the others when they are read */
+		if (x->loaded && qcow2_bits_resize(&x->bits, size, e) < 0)
 			return -1;
 	}
 	b->size = size;

@@ -14,17 +14,17 @@ struct qcow2_bitmap {
 	unsigned granularity; /* log2 of bytes */
 	bool in_use;          /* inconsistent: may only be removed */
 	bool is_auto;         /* enabled */
-	uint64_t table_hoff;  /* 0: none yet */
+	uint64_t table_hoff;  /* on disk; 0: none yet */
 	uint32_t table_entries;
-	bool loaded;          /* bits hold the content; stored anew */
+	bool loaded;          /* bits hold the content */
 	struct qcow2_bits bits;
 };
 
 struct qcow2_bitmaps {
-	uint64_t size; /* of the guest's disk, bytes */
+	uint64_t size;     /* of the guest's disk, bytes */
+	uint64_t old_size; /* what those on disk are for */
 	struct qcow2_bitmap *v;
 	size_t n, cap;
-	bool changed;
 	/* tables whose content is nobody's when the header has changed */
 	struct qcow2_bitmap_gone {
 		uint64_t hoff;
@@ -61,15 +61,27 @@ int qcow2_bitmaps_merge(struct qcow2_bitmaps *b, struct file *f,
 	const struct qcow2_header *h, const char *name,
 	const struct qcow2_bitmap *src, struct err *e);
 /* All of them follow the disk; ERR_MISMATCH if one is in use. */
-int qcow2_bitmaps_resize(struct qcow2_bitmaps *b, struct file *f,
-	const struct qcow2_header *h, uint64_t size, struct err *e);
+int qcow2_bitmaps_resize(struct qcow2_bitmaps *b, uint64_t size,
+	struct err *e);
+/* Its content is in memory, one that is not in use. */
+int qcow2_bitmaps_need(struct qcow2_bitmaps *b, struct qcow2_bitmap *x,
+	struct file *f, const struct qcow2_header *h, struct err *e);
+/* Its table on disk will be nobody's. */
+int qcow2_bitmaps_leave(struct qcow2_bitmaps *b, struct qcow2_bitmap *x,
+	struct err *e);
 
 /* The disk's size, together with d->bitmaps where these change with it. */
 int qcow2_bitmaps_set_size(struct qcow2_edit *d, uint64_t size,
 	struct err *e);
 
-/* Writes what is new and turns the header to it, in one step with want's
- * other fields (a changed size); drops what is gone at the next settle. */
+/*
+ * Writes every bitmap that is not in use anew, where QEMU's close would put
+ * it, and turns the header to them, in one step with want's other fields (a
+ * changed size); drops what is gone at the next settle. A bitmap that was
+ * removed goes first, in a step of its own. Those that are not in memory are
+ * read and written one at a time. ERR_LIMIT if there is much more of them than
+ * the file could hold.
+ */
 int qcow2_bitmaps_store(struct qcow2_bitmaps *b, struct qcow2_edit *d,
 	const struct qcow2_header *want, struct err *e);
 

@@ -6,9 +6,11 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "base/zero.h"
 #include "format/qcow2_bitmap_edit.h"
 #include "format/qcow2_reheader.h"
 
+#define CHUNK 4096u
 #define ENTRY_FIXED 24u
 #define FLAG_IN_USE 1u
 #define FLAG_AUTO 2u
@@ -22,10 +24,28 @@ alloc(struct qcow2_edit *d, uint64_t len, uint64_t *ret, struct err *e)
 		units_div_up(len, qcow2_cluster_size(d->h)), ret, e);
 }
 
+/* A piece with a bit set gets a cluster, be they all set: QEMU knows of no
+ * other way to write them. */
 static int
-store_one(struct qcow2_edit *d, struct qcow2_bitmap *x, struct err *e)
+store_piece(struct qcow2_edit *d, const struct qcow2_piece *v,
+	const uint8_t *ones, uint64_t *ret, struct err *e)
 {
-	uint64_t cs = qcow2_cluster_size(d->h), n = x->bits.n, hoff;
+	uint64_t cs = qcow2_cluster_size(d->h);
+
+	*ret = 0;
+	if (v->p ? zero_is(v->p, cs) : !v->ones)
+		return 0;
+	if (alloc(d, cs, ret, e) < 0)
+		return -1;
+	return plan_write(&d->plan, PLAN_IMAGE, *ret, v->p ? v->p : ones, cs,
+		e);
+}
+
+static int
+store_one(struct qcow2_edit *d, struct qcow2_bitmap *x, const uint8_t *ones,
+	struct err *e)
+{
+	uint64_t n = x->bits.n, hoff;
 	CLEANUP_FREE uint8_t *table = calloc(units_max(n, 1), 8);
 
 	if (!table)
@@ -34,12 +54,8 @@ store_one(struct qcow2_edit *d, struct qcow2_bitmap *x, struct err *e)
 	if (n == 0)
 		return err_set(e, ERR_UNSUPPORTED,
 			"an empty disk has no bitmaps");
-	/* An entry without a place says what all its bits are. */
 	for (uint64_t i = 0; i < n; i++) {
-		hoff = x->bits.v[i].ones;
-		if (x->bits.v[i].p && (alloc(d, cs, &hoff, e) < 0 ||
-			plan_write(&d->plan, PLAN_IMAGE, hoff,
-				x->bits.v[i].p, cs, e) < 0))
+		if (store_piece(d, &x->bits.v[i], ones, &hoff, e) < 0)
 			return -1;
 		store_be64(table + i * 8, hoff);
 	}
@@ -59,9 +75,11 @@ store_directory(struct qcow2_bitmaps *b, struct qcow2_edit *d, uint64_t *hoff,
 	for (size_t i = 0; i < b->n; i++) {
 		const struct qcow2_bitmap *x = &b->v[i];
 		size_t name = strlen(x->name);
-		uint8_t *p = buf_grow(&out,
-			units_align_up(ENTRY_FIXED + name, 8));
+		uint8_t *p;
 
+		if (x->table_hoff == 0)
+			continue;
+		p = buf_grow(&out, units_align_up(ENTRY_FIXED + name, 8));
 		if (!p)
 			return err_set(e, ERR_NOMEM, "out of memory");
 		store_be64(p, x->table_hoff);
@@ -113,30 +131,29 @@ drop_table(struct qcow2_edit *d, const struct qcow2_bitmap_gone *g,
 	return qcow2_edit_drop(d, g->hoff, len, e);
 }
 
-int
-qcow2_bitmaps_store(struct qcow2_bitmaps *b, struct qcow2_edit *d,
+/* The header turns to what has a table. */
+static int
+turn(struct qcow2_bitmaps *b, struct qcow2_edit *d,
 	const struct qcow2_header *want, struct err *e)
 {
 	struct qcow2_header h = *want;
 	uint64_t old = d->h->bitmap_dir_offset, len = d->h->bitmap_dir_size;
 	bool had = d->h->has_bitmaps;
 
-	for (size_t i = 0; i < b->n; i++) {
-		if (b->v[i].loaded && b->v[i].table_hoff == 0 &&
-			store_one(d, &b->v[i], e) < 0)
-			return -1;
-	}
-	h.has_bitmaps = b->n > 0;
-	h.n_bitmaps = (uint32_t)b->n;
-	h.autoclear = b->n ? h.autoclear | QCOW2_AUTOCLEAR_BITMAPS
+	h.n_bitmaps = 0;
+	for (size_t i = 0; i < b->n; i++)
+		h.n_bitmaps += b->v[i].table_hoff != 0;
+	h.has_bitmaps = h.n_bitmaps > 0;
+	h.autoclear = h.has_bitmaps ? h.autoclear | QCOW2_AUTOCLEAR_BITMAPS
 		: h.autoclear & ~QCOW2_AUTOCLEAR_BITMAPS;
-	if (b->n && store_directory(b, d, &h.bitmap_dir_offset,
+	h.bitmap_dir_offset = h.bitmap_dir_size = 0;
+	if (h.has_bitmaps && store_directory(b, d, &h.bitmap_dir_offset,
 		&h.bitmap_dir_size, e) < 0)
 		return -1;
 	if (qcow2_edit_reheader(d, &h, e) < 0)
 		return -1;
 	qcow2_overlap_put(&d->refs.overlap, QCOW2_META_BITMAPS,
-		h.bitmap_dir_offset, b->n ? h.bitmap_dir_size : 0);
+		h.bitmap_dir_offset, h.bitmap_dir_size);
 	if (had && qcow2_edit_drop(d, old, len, e) < 0)
 		return -1;
 	for (size_t i = 0; i < b->n_gone; i++) {
@@ -144,8 +161,100 @@ qcow2_bitmaps_store(struct qcow2_bitmaps *b, struct qcow2_edit *d,
 			return -1;
 	}
 	b->n_gone = 0;
-	b->changed = false;
 	return 0;
+}
+
+/* Takes the clusters of a table, and those that its entries ask for, off the
+ * budget. */
+static int
+charge(struct qcow2_edit *d, const struct qcow2_bitmap *x, uint64_t *budget,
+	struct err *e)
+{
+	uint8_t table[CHUNK];
+	uint64_t len = (uint64_t)x->table_entries * 8, at = 0, n;
+	uint64_t used = units_div_up(len, qcow2_cluster_size(d->h));
+
+	for (; at < len && used <= *budget; at += n) {
+		n = units_min(len - at, sizeof(table));
+		if (file_read_padded(d->plan.file[PLAN_IMAGE], table, n,
+			    x->table_hoff + at, NULL, e) < 0)
+			return -1;
+		for (uint64_t i = 0; i < n; i += 8)
+			used += load_be64(table + i) != 0;
+	}
+	if (used > *budget)
+		return err_set(e, ERR_LIMIT, "bitmaps of more bytes than the "
+			"file has");
+	*budget -= used;
+	return 0;
+}
+
+/* Tables and bits may be shared, a thousand times: stored anew they are not. */
+static int
+check_budget(struct qcow2_bitmaps *b, struct qcow2_edit *d, struct err *e)
+{
+	uint64_t budget = units_div_up(units_max(d->plan.end[PLAN_IMAGE],
+		QCOW2_BITS_MAX), qcow2_cluster_size(d->h));
+
+	for (size_t i = 0; i < b->n; i++) {
+		const struct qcow2_bitmap *x = &b->v[i];
+
+		if (!x->in_use && !x->loaded && charge(d, x, &budget, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+store_anew(struct qcow2_bitmaps *b, struct qcow2_edit *d,
+	struct qcow2_bitmap *x, const uint8_t *ones, struct err *e)
+{
+	bool keep = x->loaded;
+
+	if (qcow2_bitmaps_need(b, x, d->plan.file[PLAN_IMAGE], d->h, e) < 0 ||
+		qcow2_bitmaps_leave(b, x, e) < 0 ||
+		store_one(d, x, ones, e) < 0)
+		return -1;
+	if (!keep)
+		qcow2_bits_free(&x->bits);
+	x->loaded = keep;
+	return 0;
+}
+
+static bool
+any_usable(const struct qcow2_bitmaps *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		if (!b->v[i].in_use)
+			return true;
+	}
+	return false;
+}
+
+int
+qcow2_bitmaps_store(struct qcow2_bitmaps *b, struct qcow2_edit *d,
+	const struct qcow2_header *want, struct err *e)
+{
+	uint64_t cs = qcow2_cluster_size(d->h);
+	CLEANUP_FREE uint8_t *ones = malloc(cs);
+
+	if (!ones)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	memset(ones, 0xff, cs);
+	if (check_budget(b, d, e) < 0)
+		return -1;
+	/* the others may go where the one was that was removed */
+	if (b->n_gone && (turn(b, d, d->h, e) < 0 ||
+		qcow2_edit_settle(d, e) < 0))
+		return -1;
+	if (!any_usable(b))
+		return 0;
+	for (size_t i = 0; i < b->n; i++) {
+		if (!b->v[i].in_use &&
+			store_anew(b, d, &b->v[i], ones, e) < 0)
+			return -1;
+	}
+	return turn(b, d, want, e);
 }
 
 int

@@ -42,7 +42,7 @@ follow(struct qcow2_edit *d, struct qcow2_bitmaps *b, struct err *e)
 	if (fit)
 		return 0;
 	if (qcow2_bitmaps_load(b, f, d->h, d->old_size, e) < 0 ||
-		qcow2_bitmaps_resize(b, f, d->h, size, e) < 0)
+		qcow2_bitmaps_resize(b, size, e) < 0)
 		return -1;
 	d->bitmaps = b;
 	return 0;

@@ -104,7 +104,7 @@ store(struct work *w, struct err *e)
 {
 	struct qcow2_edit *d = &w->d;
 
-	if (w->list.changed &&
+	if ((w->list.n || w->list.n_gone) &&
 		(qcow2_bitmaps_store(&w->list, d, d->h, e) < 0 ||
 			qcow2_edit_settle(d, e) < 0 ||
 			qcow2_refs_write(&d->refs, e) < 0 ||
@@ -145,18 +145,23 @@ run_qcow2(struct work *w, struct inplace *p, struct bitmap_result *ret,
 		.tap = rq->tap,
 		.tap_arg = rq->tap_arg,
 	};
+	struct err ignored;
+	bool loaded;
 	int r;
 
 	if (qcow2_edit_open(&w->d, p->chain, &q, e) < 0)
 		return -1;
 	r = qcow2_bitmaps_load(&w->list, w->d.plan.file[PLAN_IMAGE], w->d.h,
 		p->chain->im[0]->size, e);
-	if (r == 0 && rq->source) {
+	loaded = r == 0;
+	if (loaded && rq->source) {
 		ret->stage = BITMAP_OPENING_SOURCE;
 		r = other_open(&w->other, rq->source, rq->source_gate, e);
 	}
 	if (r == 0)
 		r = run_steps(w, ret, e);
+	else if (loaded && rq->keep_partial)
+		(void)store(w, &ignored);
 	qcow2_bitmaps_free(&w->list);
 	qcow2_edit_close(&w->d);
 	return r;
@@ -211,7 +216,8 @@ bitmap_check_source(const struct source *s, const struct gate *g,
 		other_header(&o)->version < 3)
 		return err_set(e, ERR_UNSUPPORTED,
 			"Source lacks bitmap support");
-	for (size_t i = 0; i < o.list.n && !skip_broken; i++) {
+	/* QEMU's list has the last one first; so here, and in copy_all */
+	for (size_t i = o.list.n; i-- > 0 && !skip_broken;) {
 		const char *name = o.list.v[i].name;
 
 		if (o.list.v[i].in_use)
@@ -250,12 +256,23 @@ copy_one(struct work *w, const struct qcow2_bitmap *x, struct err *e)
 	return 0;
 }
 
+/* The last of the list goes to `at`. */
+static void
+move_last(struct qcow2_bitmaps *b, size_t at)
+{
+	struct qcow2_bitmap x = b->v[b->n - 1];
+
+	memmove(&b->v[at + 1], &b->v[at], (b->n - 1 - at) * sizeof(x));
+	b->v[at] = x;
+}
+
 static int
 copy_all(struct work *w, const struct watch *watch, struct err *e)
 {
+	size_t first = w->list.n;
 	char q[256], note[320];
 
-	for (size_t i = 0; i < w->other.list.n; i++) {
+	for (size_t i = w->other.list.n; i-- > 0;) {
 		const struct qcow2_bitmap *x = &w->other.list.v[i];
 
 		if (x->in_use) {
@@ -272,6 +289,8 @@ copy_all(struct work *w, const struct watch *watch, struct err *e)
 			(void)store(w, &ignored);
 			return -1;
 		}
+		/* in the end they stand in the source's order */
+		move_last(&w->list, first);
 	}
 	return store(w, e);
 }

@@ -51,7 +51,8 @@ struct bitmap_result {
 
 /*
  * Takes QEMU's writer locks. A crash leaves all bitmaps as they were or as
- * they are to be. Faults of a step: ERR_USAGE; ERR_MISMATCH for a bitmap that
+ * they are to be; or, when one is removed, without it and the others as they
+ * were. Faults of a step: ERR_USAGE; ERR_MISMATCH for a bitmap that
  * is inconsistent; for ADD ERR_UNSUPPORTED and ERR_LIMIT where this image
  * cannot hold it. A raw image holds none.
  */

@@ -11,7 +11,9 @@ or with leaks only, and the guest must see, in each sector, what was there
 before or what is there afterwards; a snapshot that is there is what it was.
 
 Then each barrier is left out of the record in turn: some loss must now do
-harm, or the barrier is not needed. (A barrier at the end of a case promises
+harm, or the barrier is not needed. Bitmaps are what they were or what they
+are afterwards, or in use, and say so where the guest sees something new. (A
+barrier at the end of a case promises
 that the change is there when the command has ended.)
 """
 
@@ -28,8 +30,11 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(1, os.path.join(HERE, "..", "compat"))
 
+from bitmap import bits  # noqa: E402
 from inplace_cases import CASES  # noqa: E402
 
 SECTOR = 512
@@ -103,6 +108,7 @@ class Judge:
     def __init__(self, case, folder, before):
         self.case, self.folder = case, folder
         self.before = self.looks(before)
+        self.bits = [self.all_bits(), None]
         self.errors_before = {n: self.errors(n) for n in case.images
                               if case.broken}
         self.after = None
@@ -147,6 +153,39 @@ class Judge:
                 found[name, s] = self.guest(name, s)
         return found
 
+    def all_bits(self):
+        return {n: self.bits_of(n) for n in self.case.images}
+
+    def bits_of(self, name):
+        try:
+            return bits(os.path.join(self.folder, name))
+        except (struct.error, IndexError, UnicodeDecodeError):
+            return None
+
+    def bitmap_fault(self, name):
+        now = self.bits_of(name)
+        old, new = (x[name] or {} for x in self.bits)
+        if now is None:
+            return f"{name}: a broken bitmap directory"
+        lost = [b for b in old if b in new and b not in now]
+        if lost:
+            return f"{name}: bitmap {lost[0]} is gone"
+        for b, (granularity, flags, told) in now.items():
+            if flags & 1:
+                continue
+            if all(x.get(b, (0, 0, None))[2] != told for x in (old, new)):
+                return f"{name}: bitmap {b} is another"
+            if b in old and old[b][1] & 2 and \
+                    self.untold(name, granularity, set(told)):
+                return f"{name}: bitmap {b} knows nothing of a change"
+        return None
+
+    def untold(self, name, granularity, told):
+        was, now = self.before[name, None], self.guest(name)
+        return any((at >> granularity) not in told
+                   for at in range(0, len(was[1]), SECTOR)
+                   if was[1][at:at + SECTOR] != now[1][at:at + SECTOR])
+
     def fault(self, files):
         """What is wrong with this state, or None."""
         key = tuple(hash(bytes(d)) for d in files.values())
@@ -171,6 +210,10 @@ class Judge:
             why = self.sectors(name, None)
             for s in self.snapshots(name) if not why else []:
                 why = why or self.sectors(name, s)
+            if why:
+                return why
+        for name in self.case.images:
+            why = self.bitmap_fault(name)
             if why:
                 return why
         return None
@@ -341,6 +384,7 @@ class Run:
         if after != self.read():
             return "the record does not give the files", [], 0
         self.judge.after = self.judge.looks(after)
+        self.judge.bits[1] = self.judge.all_bits()
         why = self.judge.fault(after)
         if why:
             return f"afterwards: {why}", [], 0
