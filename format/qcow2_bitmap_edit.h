@@ -25,6 +25,8 @@ struct qcow2_bitmaps {
 	uint64_t old_size; /* what those on disk are for */
 	struct qcow2_bitmap *v;
 	size_t n, cap;
+	/* the store adds this to the enabled ones; borrowed, may be NULL */
+	const struct qcow2_bits *log;
 	/* tables whose content is nobody's when the header has changed */
 	struct qcow2_bitmap_gone {
 		uint64_t hoff;

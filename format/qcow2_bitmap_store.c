@@ -212,6 +212,8 @@ store_anew(struct qcow2_bitmaps *b, struct qcow2_edit *d,
 	bool keep = x->loaded;
 
 	if (qcow2_bitmaps_need(b, x, d->plan.file[PLAN_IMAGE], d->h, e) < 0 ||
+		(b->log && x->is_auto &&
+			qcow2_bits_merge(&x->bits, b->log, e) < 0) ||
 		qcow2_bitmaps_leave(b, x, e) < 0 ||
 		store_one(d, x, ones, e) < 0)
 		return -1;

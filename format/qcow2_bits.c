@@ -113,6 +113,17 @@ set_bits(struct qcow2_bits *b, uint64_t lo, uint64_t hi, struct err *e)
 	return 0;
 }
 
+int
+qcow2_bits_mark(struct qcow2_bits *b, uint64_t voff, uint64_t len,
+	struct err *e)
+{
+	if (voff >= b->size || len == 0)
+		return 0;
+	len = units_min(len, b->size - voff);
+	return set_bits(b, voff >> b->granularity,
+		count_of(voff + len, b->granularity), e);
+}
+
 static int
 bad_table(struct err *e)
 {

@@ -37,6 +37,9 @@ void qcow2_bits_free(struct qcow2_bits *b); /* a zeroed one is fine */
 /* What is set in src is set in dst; both have the same size. */
 int qcow2_bits_merge(struct qcow2_bits *dst, const struct qcow2_bits *src,
 	struct err *e);
+/* The bits of guest bytes [voff, voff+len), as far as the disk reaches. */
+int qcow2_bits_mark(struct qcow2_bits *b, uint64_t voff, uint64_t len,
+	struct err *e);
 /* Another size: new bits are zero, and those behind the end go. */
 int qcow2_bits_resize(struct qcow2_bits *b, uint64_t size, struct err *e);
 

@@ -18,25 +18,6 @@
 #include "format/chain_read.h"
 #include "format/qcow2_guest_int.h"
 
-/* Bitmaps that record are kept by who runs a guest; here nobody would. */
-static int
-check_bitmaps(struct chain *c, const struct qcow2_header *h, struct err *e)
-{
-	struct info_bitmap *v = NULL;
-	bool records = false;
-	size_t n = 0;
-
-	if (!h->has_bitmaps || !(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
-		return 0;
-	if (qcow2_bitmap_load(c->im[0]->file, h, &v, &n, e) < 0)
-		return -1;
-	for (size_t i = 0; i < n; i++)
-		records |= v[i].is_auto && !v[i].in_use;
-	qcow2_bitmap_free(v, n);
-	return !records ? 0 : err_set(e, ERR_UNSUPPORTED, "writing into an "
-		"image with enabled bitmaps is not supported");
-}
-
 int
 qcow2_guest_open(struct qcow2_guest **ret, struct chain *c,
 	const struct qcow2_guest_request *rq, struct err *e)
@@ -51,6 +32,8 @@ qcow2_guest_open(struct qcow2_guest **ret, struct chain *c,
 	g->unit = g->cs / g->units;
 	g->keep_holes = rq->keep_holes && c->n == 1;
 	g->same_content = rq->same_content;
+	g->edit = rq->edit;
+	g->note_unit = rq->note_unit ? rq->note_unit : 1;
 	g->fill = malloc(g->cs);
 	g->zeros = calloc(1, g->cs);
 	if (c->n > 1)
@@ -59,10 +42,12 @@ qcow2_guest_open(struct qcow2_guest **ret, struct chain *c,
 			.first = c->first + 1, .size = c->im[1]->size};
 	if (!g->fill || !g->zeros) {
 		err_set(e, ERR_NOMEM, "out of memory");
-	} else if ((rq->same_content || check_bitmaps(c, h, e) == 0) &&
-		qcow2_edit_open(&g->d, c, &rq->edit, e) == 0) {
-		*ret = g;
-		return 0;
+	} else if (qcow2_edit_open(&g->d, c, &rq->edit, e) == 0) {
+		if (qcow2_record_open(&g->record, &g->d, e) == 0) {
+			*ret = g;
+			return 0;
+		}
+		qcow2_edit_close(&g->d);
 	}
 	free(g->fill);
 	free(g->zeros);
@@ -78,12 +63,31 @@ forget_tables(struct qcow2_guest *g)
 	g->n = 0;
 }
 
+/* What went wrong need not have to do with this image: QEMU stores the bitmaps
+ * of an image that it closes in any case. The counts of what was placed and
+ * never settled are in memory only; a new session does not have them. */
+static void
+store_after_all(struct qcow2_guest *g)
+{
+	struct chain *c = g->d.chain;
+	struct err ignored;
+
+	qcow2_edit_close(&g->d);
+	if (qcow2_reload(c->im[0], &ignored) < 0 ||
+		qcow2_edit_open(&g->d, c, &g->edit, &ignored) < 0)
+		return;
+	(void)qcow2_guest_finish(g, &ignored);
+}
+
 void
 qcow2_guest_close(struct qcow2_guest *g)
 {
 	if (!g)
 		return;
 	forget_tables(g);
+	if (g->record.marked)
+		store_after_all(g);
+	qcow2_record_close(&g->record);
 	qcow2_edit_close(&g->d);
 	free(g->table);
 	free(g->fill);
@@ -149,6 +153,16 @@ table_at(struct qcow2_guest *g, uint64_t l1x, bool change,
 	g->table[g->n] = t;
 	*ret = &g->table[g->n++];
 	return 0;
+}
+
+int
+qcow2_guest_note(struct qcow2_guest *g, uint64_t voff, uint64_t len,
+	struct err *e)
+{
+	uint64_t from = units_align_down(voff, g->note_unit);
+
+	return qcow2_record_note(&g->record, &g->d, from,
+		units_align_up(voff + len, g->note_unit) - from, e);
 }
 
 uint32_t
@@ -366,6 +380,8 @@ qcow2_guest_data(struct qcow2_guest *g, uint64_t voff, const void *buf,
 {
 	const uint8_t *p = buf;
 
+	if (qcow2_guest_note(g, voff, len, e) < 0)
+		return -1;
 	while (len > 0) {
 		size_t n = units_min(len, g->cs - (voff & (g->cs - 1)));
 
@@ -408,7 +424,8 @@ qcow2_guest_settle(struct qcow2_guest *g, struct err *e)
 int
 qcow2_guest_finish(struct qcow2_guest *g, struct err *e)
 {
-	if (qcow2_refs_flush(&g->d.refs, e) < 0 ||
+	if (qcow2_record_store(&g->record, &g->d, e) < 0 ||
+		qcow2_refs_flush(&g->d.refs, e) < 0 ||
 		plan_barrier(&g->d.plan, "done", e) < 0)
 		return -1;
 	return plan_run(&g->d.plan, e);

@@ -8,7 +8,8 @@
  * and qcow2_guest_settle makes it visible: data and counts, barrier,
  * references, barrier, old counts down. Until then the guest sees the old
  * content of all that is not overwritten in place. Memory: the L2 tables of a
- * segment (QCOW2_GUEST_TABLES and a little) and what they give up.
+ * segment (QCOW2_GUEST_TABLES and a little), what they give up, and the note
+ * for bitmaps that record (qcow2_record.h).
  */
 #ifndef FORMAT_QCOW2_GUEST_H
 #define FORMAT_QCOW2_GUEST_H
@@ -30,14 +31,15 @@ struct qcow2_guest_request {
 	 * unallocated; otherwise they become zero clusters, as in QEMU */
 	bool keep_holes;
 	/* the guest reads the same bytes afterwards, whatever lies below by
-	 * then: bitmaps of what changed may stay as they are, and zeros are
-	 * never left to a hole */
+	 * then: zeros are never left to a hole */
 	bool same_content;
+	/* bitmaps note whole units of this many bytes; a power of two, 0: what
+	 * is written and no more */
+	uint64_t note_unit;
 };
 
 /* The chain's top is changed; its backing files are read for what surrounds
- * the data. Refuses what qcow2_edit_open refuses, and an image with a bitmap
- * that would have to note the change. */
+ * the data. Refuses what qcow2_edit_open refuses. */
 int qcow2_guest_open(struct qcow2_guest **ret, struct chain *c,
 	const struct qcow2_guest_request *rq, struct err *e);
 /* For what is changed beside the data, after a settle. */
@@ -63,6 +65,8 @@ bool qcow2_guest_full(const struct qcow2_guest *g);
 int qcow2_guest_settle(struct qcow2_guest *g, struct err *e);
 /* After the last settle: counts and the last barrier. The chain is stale. */
 int qcow2_guest_finish(struct qcow2_guest *g, struct err *e);
-void qcow2_guest_close(struct qcow2_guest *g); /* NULL is fine */
+/* Without a finish: what was settled stays, and bitmaps that record are stored
+ * with all that may have been written. NULL is fine. */
+void qcow2_guest_close(struct qcow2_guest *g);
 
 #endif

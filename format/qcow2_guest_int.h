@@ -4,6 +4,7 @@
 #define FORMAT_QCOW2_GUEST_INT_H
 
 #include "format/qcow2_guest.h"
+#include "format/qcow2_record.h"
 
 struct qcow2_guest {
 	struct qcow2_edit d;
@@ -13,6 +14,9 @@ struct qcow2_guest {
 	bool keep_holes;
 	bool same_content;
 	uint64_t packed_end; /* behind the last packed cluster of ours, or 0 */
+	struct qcow2_edit_request edit; /* as it was opened */
+	struct qcow2_record record;
+	uint64_t note_unit;
 	struct qcow2_l2 *table; /* of this segment, by L1 index */
 	size_t n, cap;
 	uint8_t *fill;  /* a cluster */
@@ -31,6 +35,9 @@ struct qcow2_guest_spot {
 	uint64_t host;
 };
 
+/* Before guest bytes [voff, voff+len) change. */
+int qcow2_guest_note(struct qcow2_guest *g, uint64_t voff, uint64_t len,
+	struct err *e);
 uint32_t qcow2_guest_all_units(const struct qcow2_guest *g);
 /* The cluster that holds voff. change: its table is made or copied if need
  * be; without, a table that is missing stays so. */

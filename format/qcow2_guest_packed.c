@@ -71,7 +71,8 @@ qcow2_guest_packed(struct qcow2_guest *g, uint64_t voff, const void *buf,
 	if (g->d.data_file)
 		return err_sys(e, ENOTSUP, "cannot write %" PRIu64
 			" bytes at %" PRIu64, g->cs, voff);
-	if (qcow2_guest_look(g, voff, true, &s, e) < 0)
+	if (qcow2_guest_note(g, voff, g->cs, e) < 0 ||
+		qcow2_guest_look(g, voff, true, &s, e) < 0)
 		return -1;
 	if (s.entry & QCOW2_L2_OFFSET)
 		return err_sys(e, EIO, "cannot write %" PRIu64 " bytes at %"

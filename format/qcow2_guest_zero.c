@@ -162,6 +162,8 @@ qcow2_guest_zero(struct qcow2_guest *g, uint64_t voff, uint64_t len,
 	uint64_t end = voff + len;
 	struct qcow2_guest_spot s;
 
+	if (qcow2_guest_note(g, voff, len, e) < 0)
+		return -1;
 	/* the image's last unit may be short and is whole all the same */
 	if (end == g->d.old_size)
 		end = units_align_up(end, g->unit);

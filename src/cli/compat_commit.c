@@ -21,7 +21,8 @@ failed(const char *shown, const struct source *s,
 	/* in the middle of its work qemu-img knows an errno and no more */
 	if (r->running && e->eno)
 		return compat_fail("Block job failed: %s", strerror(e->eno));
-	if (r->running && e->kind == ERR_UNSUPPORTED)
+	if (r->running &&
+		(e->kind == ERR_UNSUPPORTED || e->kind == ERR_MISMATCH))
 		return compat_fail("Block job failed: %s",
 			strerror(EOPNOTSUPP));
 	if (e->kind == ERR_USAGE && strcmp(e->msg, COMMIT_NO_BACKING) == 0)

@@ -118,13 +118,16 @@ grow_base(struct job *j, struct err *e)
 static int
 open_sink(struct job *j, struct err *e)
 {
-	const struct qcow2_guest_request g = {
+	struct qcow2_guest_request g = {
 		.edit = {.durable = j->rq->durable, .data_file = j->base.data},
 	};
 
 	if (j->base.format == FORMAT_RAW)
 		return sink_raw_open(&j->sink, j->base.file,
 			j->top.chain->size, 512, false, e);
+	/* QEMU writes whole units of this, and the base's bitmaps say so */
+	g.note_unit = units_min(64 * KIB, units_max(4 * KIB,
+		j->base.chain->im[0]->cluster_size));
 	return sink_inplace_open(&j->sink, j->base.chain, &g, 0, false, false,
 		e);
 }

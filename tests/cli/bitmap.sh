@@ -31,4 +31,17 @@ expect 1 "$byre" qemu-img snapshot -c s full
 one_line "qemu-img: *"
 expect 1 "$byre" qemu-img amend -o refcount_bits=32 full
 one_line "qemu-img: *"
+
+# a convert that breaks off stores the bitmap, with what it wrote, and leaves
+# nothing behind
+head -c 16M /dev/urandom >raw
+expect 0 "$byre" convert -q -O qcow2 raw bad
+printf '\177' | dd of=bad bs=1 seek=$((0x40000 + 2001)) conv=notrunc 2>/dev/null
+expect 0 "$byre" create -q -f qcow2 to 16M
+expect 0 "$byre" qemu-img bitmap --add to a
+expect 0 "$byre" qemu-img bitmap --add --disable to b
+expect 1 "$byre" qemu-img convert -n -O qcow2 bad to
+expect 0 "$byre" check to
+expect 0 "$byre" info --output=json to
+grep -q in-use out && fail "a bitmap is still in use"
 finish

@@ -150,6 +150,19 @@ CASES = {
         ["qemu-img snapshot -c s base"] +
         image(SMALL, "128K", "write -P 1 40k 10k", base="base"),
         "commit -q t", traced=("t", "base")),
+    "commit-bitmap": Case(
+        image(SMALL, "128K", "write -P 7 0 30k",
+              BITMAP.replace(" t ", " base "),
+              "qemu-img bitmap --add -g 4k --disable base c", name="base") +
+        image(SMALL, "128K", "write -P 1 20k 10k", "write -P 2 90k 20k",
+              base="base"),
+        "commit -q -d t", traced=("base",)),
+    "convert-bitmap": Case(
+        image(SMALL, "128K", "write -P 3 0 10k", "write -z 60k 3k",
+              name="from") +
+        image(SMALL, "128K", "write -P 7 0 30k", BITMAP, "write -P 8 50k 30k",
+              "qemu-img bitmap --add -g 1k t c"),
+        "convert -n -t writeback -O qcow2 from t"),
     "commit-snapshot": Case(
         image(SMALL, "128K", "write -P 7 0 64k", name="base") +
         image(SMALL, "128K", "write -P 1 40k 10k", base="base"),
