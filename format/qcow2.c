@@ -195,6 +195,7 @@ qcow2_info(struct image *im, struct image_info *ret, struct err *e)
 	}
 	if (qcow2_snapshot_load(im->file, h, &ret->snapshots,
 		&ret->n_snapshots, e) ||
+		qcow2_bitmap_check(im->file, h, e) ||
 		qcow2_bitmap_load(im->file, h, &ret->bitmaps, &ret->n_bitmaps,
 			e))
 		return -1;

@@ -224,7 +224,8 @@ void qcow2_snapshot_free(struct info_snapshot *v, size_t n);
 int qcow2_bitmap_load(struct file *f, const struct qcow2_header *h,
 	struct info_bitmap **ret, size_t *ret_n, struct err *e);
 void qcow2_bitmap_free(struct info_bitmap *v, size_t n);
-/* Whether it could be loaded; keeps none of its names, up to 64 MiB. */
+/* Whether it could be loaded (keeps none of its names, up to 64 MiB), and the
+ * bitmaps' tables with it, as QEMU does in any open. */
 int qcow2_bitmap_check(struct file *f, const struct qcow2_header *h,
 	struct err *e);
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The bitmap directory (section "Bitmaps"), as far as `info` and an open need
- * it: names, flags, granularity, and whether the entries make sense. The
- * bitmaps' own tables and bits are not read here.
+ * it: names, flags, granularity, and whether entries and tables make sense: an
+ * open loads bitmaps, as QEMU's does. Their bits are not read here.
  */
 #include "format/qcow2.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 
@@ -23,6 +25,14 @@
 #define GRANULARITY_MAX 31u /* log2 */
 /* bytes of one bitmap; QEMU holds them in memory */
 #define BITMAP_BYTES_MAX (UINT64_C(512) << 20)
+/* Bytes of tables that an open looks at; those of 16 bitmaps with bits for 512
+ * bytes of a disk of 1 TiB, in the smallest clusters. Tables may be shared, so
+ * that without a limit a small file could ask for terabytes. */
+#define TABLES_MAX (UINT64_C(64) << 20)
+#define CHUNK 4096u
+#define TABLE_OFFSET UINT64_C(0x00fffffffffffe00)
+#define TABLE_RESERVED UINT64_C(0xff000000000001fe)
+#define TABLE_ONES UINT64_C(1)
 
 struct entry {
 	uint64_t table_offset;
@@ -156,13 +166,147 @@ walk(struct file *f, const struct qcow2_header *h, struct info_bitmap *v,
 	return read_entries(&t, h, v, ret_n, e);
 }
 
+/* What was met on the way through the tables. */
+struct look {
+	struct file *f;
+	const struct qcow2_header *h;
+	uint64_t *names; /* hashes; 0: an empty slot */
+	size_t cap;      /* a power of two, twice as many as names at least */
+	uint64_t left;   /* of TABLES_MAX */
+	uint8_t *chunk;  /* CHUNK bytes, aligned: the file may be O_DIRECT */
+};
+
+/* Two names with one hash are taken for one: nobody has them by accident. */
+static bool
+met_before(struct look *l, const char *name)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	size_t i;
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
+	hash |= UINT64_C(1) << 63;
+	for (i = hash & (l->cap - 1); l->names[i]; i = (i + 1) & (l->cap - 1)) {
+		if (l->names[i] == hash)
+			return true;
+	}
+	l->names[i] = hash;
+	return false;
+}
+
+static int
+unreadable(const struct info_bitmap *x, const char *what, int eno,
+	struct err *e)
+{
+	char q[160];
+
+	err_set(e, ERR_CORRUPT, "Could not read %s '%s'%s", what,
+		err_quote(q, sizeof(q), x->name, (unsigned)strlen(x->name)),
+		what[6] ? "" : " from image");
+	if (e)
+		e->eno = eno;
+	return -1;
+}
+
+static bool
+table_is_sound(const struct look *l, const uint8_t *table, uint64_t len)
+{
+	uint64_t mask = qcow2_cluster_size(l->h) - 1;
+
+	for (uint64_t i = 0; i < len; i += 8) {
+		uint64_t entry = load_be64(table + i);
+		uint64_t hoff = entry & TABLE_OFFSET;
+
+		if ((entry & TABLE_RESERVED) || (hoff & mask) ||
+			(hoff && (entry & TABLE_ONES)))
+			return false;
+	}
+	return true;
+}
+
+/* What QEMU finds out when it loads the bits. */
+static int
+look_at(struct look *l, const struct info_bitmap *x, struct err *e)
+{
+	static const char table_of[] =
+		"bitmap_table table from image for bitmap";
+	uint64_t len = (uint64_t)x->table_entries * 8, at = 0, n, bytes;
+	uint64_t hoff = x->table_offset;
+
+	if (hoff > INT64_MAX - len)
+		return unreadable(x, table_of, EIO, e);
+	for (; at < len && hoff + at < l->f->size; at += n) {
+		uint64_t skip = (hoff + at) % CHUNK;
+
+		if (l->left < CHUNK)
+			return 0;
+		l->left -= CHUNK;
+		n = units_min(len - at, CHUNK - skip);
+		if (file_read_padded(l->f, l->chunk, CHUNK, hoff + at - skip,
+			NULL, e))
+			return -1;
+		if (!table_is_sound(l, l->chunk + skip, n))
+			return unreadable(x, table_of, EINVAL, e);
+	}
+	bytes = units_div_up(units_div_up(units_align_down(l->h->size, 512),
+		x->granularity), 8);
+	return units_div_up(bytes, qcow2_cluster_size(l->h)) ==
+		x->table_entries ? 0 : unreadable(x, "bitmap", EINVAL, e);
+}
+
+static int
+look_at_all(struct look *l, struct err *e)
+{
+	CLEANUP(qcow2_table_close) struct qcow2_table t = {0};
+	struct info_bitmap x;
+	struct span view;
+	uint64_t len = 0;
+	char q[160];
+	int r = 0;
+
+	if (qcow2_table_open(&t, l->f, l->h->bitmap_dir_offset,
+		l->h->bitmap_dir_size, e))
+		return -1;
+	for (uint32_t i = 0; i < l->h->n_bitmaps && r == 0; i++) {
+		bool again;
+
+		if (qcow2_table_view(&t, ENTRY_LONGEST, &view, e) ||
+			entry_decode(view, l->h, &x, &len, e))
+			return -1;
+		again = met_before(l, x.name);
+		if (again && !x.in_use)
+			r = err_set(e, ERR_CORRUPT, "Bitmap already exists: %s",
+				err_quote(q, sizeof(q), x.name,
+					(unsigned)strlen(x.name)));
+		else if (!x.in_use)
+			r = look_at(l, &x, e);
+		free(x.name);
+		qcow2_table_skip(&t, len);
+	}
+	return r;
+}
+
 int
 qcow2_bitmap_check(struct file *f, const struct qcow2_header *h,
 	struct err *e)
 {
+	struct look l = {.f = f, .h = h, .cap = 16, .left = TABLES_MAX};
 	size_t n;
+	int r;
 
-	return h->has_bitmaps ? walk(f, h, NULL, &n, e) : 0;
+	if (!h->has_bitmaps)
+		return 0;
+	if (walk(f, h, NULL, &n, e))
+		return -1;
+	while (l.cap < 2 * n)
+		l.cap *= 2;
+	l.names = calloc(l.cap, sizeof(*l.names));
+	l.chunk = buf_alloc_aligned(CHUNK);
+	r = l.names && l.chunk ? look_at_all(&l, e)
+		: err_set(e, ERR_NOMEM, "no memory for %zu bitmaps", n);
+	free(l.names);
+	free(l.chunk);
+	return r;
 }
 
 int

@@ -194,10 +194,6 @@ run(struct qcow2_check *c, struct err *e)
 
 	if (qcow2_check_blocks_load(c, e))
 		return -1;
-	if (qcow2_check_bitmaps_load(c, e)) {
-		c->unopened = c->eno == 0;
-		return -1;
-	}
 	c->fix = c->rq->fix;
 	if (c->fix && qcow2_check_io_autoclear(c, e))
 		return -1;
@@ -269,7 +265,7 @@ qcow2_check(struct file *f, struct qcow2_header *h,
 	if (status && rq->fix && plan_run(&c.plan, NULL))
 		c.eno = c.eno ? c.eno : EIO;
 	release(&c);
-	if (status && (c.unopened || why.kind == ERR_CANCELLED)) {
+	if (status && why.kind == ERR_CANCELLED) {
 		if (e)
 			*e = why;
 		return -1;

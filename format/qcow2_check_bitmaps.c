@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Bitmaps: the directory, their tables and what those refer to. The directory
- * was found sound when the image was opened.
+ * and the tables of all that are not in use were found sound when the image was
+ * opened.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,7 +12,6 @@
 #include "format/qcow2_check_int.h"
 
 #define ENTRY_FIXED 24u
-#define FLAG_IN_USE 1u
 #define TABLE_RESERVED UINT64_C(0xff000000000001fe)
 #define TABLE_OFFSET QCOW2_L2_OFFSET
 #define TABLE_ALL_ONES UINT64_C(1)
@@ -29,10 +29,6 @@ entry_is_sound(const struct qcow2_check *c, uint64_t entry)
 
 struct entry {
 	uint64_t table_hoff, entries;
-	bool in_use;
-	unsigned granularity; /* log2 of bytes */
-	uint64_t name_at;
-	unsigned name_len;
 };
 
 /* The directory's entry at *at, which moves on to the next. */
@@ -46,11 +42,9 @@ read_entry(struct qcow2_check *c, uint64_t *at, struct entry *ret,
 		return -1;
 	ret->table_hoff = load_be64(b);
 	ret->entries = load_be32(b + 8);
-	ret->in_use = load_be32(b + 12) & FLAG_IN_USE;
-	ret->granularity = b[17];
-	ret->name_len = load_be16(b + 18);
-	ret->name_at = *at + ENTRY_FIXED + load_be32(b + 20);
-	*at = units_align_up(ret->name_at + ret->name_len, 8);
+	/* behind it: the extra data, and the name */
+	*at = units_align_up(*at + ENTRY_FIXED + load_be32(b + 20) +
+		load_be16(b + 18), 8);
 	return 0;
 }
 
@@ -77,46 +71,6 @@ table_is_sound(struct qcow2_check *c, const struct entry *n, bool *ret,
 			if (!*ret)
 				return 0;
 		}
-	}
-	return 0;
-}
-
-/* A bitmap that QEMU loads when it opens the image: it must have a table of
- * the right size. */
-static int
-load_one(struct qcow2_check *c, const struct entry *n, struct err *e)
-{
-	uint64_t bits = units_div_up(units_align_down(c->h->size, 512),
-		UINT64_C(1) << n->granularity);
-	uint64_t need = units_div_up(units_div_up(bits, 64) * 8, c->cluster);
-	uint8_t name[128];
-	char q[160];
-	unsigned len = (unsigned)units_min(n->name_len, sizeof(name));
-	bool sound;
-
-	if (n->in_use)
-		return 0;
-	if (table_is_sound(c, n, &sound, e) ||
-		qcow2_check_io_read(c, n->name_at, name, len, NULL, e))
-		return -1;
-	if (sound && n->entries == need)
-		return 0;
-	err_set(e, ERR_CORRUPT, sound ? "Could not read bitmap '%s' from image"
-		: "Could not read bitmap_table table from image for bitmap "
-		  "'%s'", err_quote(q, sizeof(q), name, len));
-	e->eno = EINVAL;
-	return -1;
-}
-
-int
-qcow2_check_bitmaps_load(struct qcow2_check *c, struct err *e)
-{
-	uint64_t at = c->h->bitmap_dir_offset;
-	struct entry n;
-
-	for (uint32_t i = 0; c->h->has_bitmaps && i < c->h->n_bitmaps; i++) {
-		if (read_entry(c, &at, &n, e) || load_one(c, &n, e))
-			return -1;
 	}
 	return 0;
 }

@@ -53,7 +53,6 @@ struct qcow2_check {
 	size_t n_tables, tables_cap;
 	uint64_t again;  /* L2 entries that may be looked at again */
 	uint64_t budget; /* bytes of tables that may overlap others */
-	bool unopened;   /* what is wrong would keep it from being opened */
 	bool cut;        /* some were not followed */
 	bool rebuild;    /* the refcounts must be made anew */
 	bool rebuilt;    /* they were */
@@ -147,8 +146,6 @@ int qcow2_check_snapshots_load(struct qcow2_check *c, struct err *e);
 int qcow2_check_snapshots_walk(struct qcow2_check *c, struct err *e);
 /* Writes the table anew where it was broken. */
 int qcow2_check_table(struct qcow2_check *c, struct err *e);
-/* What QEMU loads when it opens an image; a failure is the open's. */
-int qcow2_check_bitmaps_load(struct qcow2_check *c, struct err *e);
 int qcow2_check_bitmaps_count(struct qcow2_check *c, struct err *e);
 
 #endif

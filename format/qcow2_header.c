@@ -8,6 +8,7 @@
  */
 #include "format/qcow2.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -288,7 +289,7 @@ decode_bitmaps(struct span head, uint64_t at, uint32_t len,
 	if (n == 0)
 		return err_set(e, ERR_CORRUPT,
 			"found bitmaps extension with zero bitmaps");
-	if ((hoff & (qcow2_cluster_size(h) - 1)) || hoff > INT64_MAX)
+	if (hoff & (qcow2_cluster_size(h) - 1))
 		return err_set(e, ERR_CORRUPT, "bitmaps_ext: invalid bitmap "
 			"directory offset (%" PRIu64 ")", hoff);
 	if (size > BITMAP_DIR_MAX)
@@ -296,6 +297,13 @@ decode_bitmaps(struct span head, uint64_t at, uint32_t len,
 			"bitmaps_ext: bitmap directory size (%" PRIu64
 			") exceeds the maximum supported size (%" PRIu64 ")",
 			size, BITMAP_DIR_MAX);
+	if (hoff > INT64_MAX) {
+		err_set(e, ERR_CORRUPT, "Failed to read bitmap directory (%"
+			PRIu64 ")", hoff);
+		if (e)
+			e->eno = EIO;
+		return -1;
+	}
 	h->has_bitmaps = true;
 	h->n_bitmaps = n;
 	h->bitmap_dir_size = size;

@@ -354,6 +354,10 @@ convert(struct job *j)
 	if (foreign(a) || sources(j, &rq, direct) || target(j, &rq))
 		return 1;
 	if (a->bitmaps && bitmaps_check(&rq, a->skip_broken_bitmaps, &e)) {
+		/* it has to be opened for that */
+		if (e.kind != ERR_MISMATCH && e.kind != ERR_USAGE &&
+			strncmp(e.msg, "Source lacks", 12) != 0)
+			return failed(j, &rq, &e);
 		compat_fault("", &e, false);
 		if (e.kind == ERR_MISMATCH)
 			fputs("Try --skip-broken-bitmaps, or use 'qemu-img "

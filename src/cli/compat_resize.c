@@ -78,7 +78,9 @@ static int
 failed(const char *shown, const struct source *s, const struct gate *g,
 	const struct err *e)
 {
-	bool opening = e->kind == ERR_BUSY || e->kind == ERR_FORMAT ||
+	bool bitmaps = strncmp(e->msg, "bitmaps_ext: ", 13) == 0 ||
+		strncmp(e->msg, "Bitmap extra data ", 18) == 0;
+	bool opening = bitmaps || e->kind == ERR_BUSY || e->kind == ERR_FORMAT ||
 		e->kind == ERR_CORRUPT || e->kind == ERR_DENIED ||
 		(e->kind == ERR_UNSUPPORTED &&
 			strstr(e->msg, ": not supported")) ||
@@ -98,7 +100,11 @@ failed(const char *shown, const struct source *s, const struct gate *g,
 			"performing such an operation, make sure there is no "
 			"important data there.");
 	}
-	return compat_fault("", e, false);
+	compat_fault("", e, false);
+	if (e->kind == ERR_MISMATCH)
+		fputs("Try block-dirty-bitmap-remove to delete this bitmap "
+		      "from disk\n", stderr);
+	return 1;
 }
 
 static int

@@ -83,7 +83,7 @@ starts(const char *s, const char *prefix)
 }
 
 /* What of msg is qemu-img's sentence: values that the library adds behind it
- * in brackets are not. Those of QEMU itself begin with no digit. */
+ * in brackets are not. Those of QEMU itself begin with no digit, but for one. */
 static int
 sentence(const struct err *e, const char *msg)
 {
@@ -91,6 +91,7 @@ sentence(const struct err *e, const char *msg)
 	size_t len = strlen(msg);
 
 	if ((e->kind == ERR_CORRUPT || e->kind == ERR_LIMIT) && values &&
+		!starts(msg, "bitmaps_ext: bitmap directory size (") &&
 		values > msg && values[-1] == ' ' && values[1] >= '0' &&
 		values[1] <= '9' && strchr(values, ')') == msg + len - 1)
 		len = (size_t)(values - 1 - msg);

@@ -9,7 +9,7 @@ expect 0 "$byre" qemu-img bitmap --add disk a
 dd if=/dev/zero of=disk bs=1 seek=24 count=8 conv=notrunc 2>/dev/null
 cp disk was
 expect 1 "$byre" qemu-img bitmap --clear disk a
-one_line "qemu-img: *an empty disk has no bitmaps*"
+one_line "qemu-img: *Could not read bitmap 'a' from image*"
 same disk was
 
 # every entry of the refcount table names one block that is full: no free

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,10 +179,10 @@ load_bitmaps(size_t *ret_n)
 	int looked = qcow2_bitmap_check(f, &h, &same);
 	int r = qcow2_bitmap_load(f, &h, &v, ret_n, &e);
 
-	ck_assert_int_eq(looked, r);
-	if (r)
+	if (r) {
+		ck_assert_int_eq(looked, -1);
 		ck_assert_str_eq(same.msg, e.msg);
-
+	}
 	if (r == 0)
 		qcow2_bitmap_free(v, *ret_n);
 	file_close(f);
@@ -262,6 +263,57 @@ START_TEST(bitmap_directory)
 }
 END_TEST
 
+static void
+check_bitmaps(const char *text)
+{
+	struct file *f = file_of(b, sizeof(b), sizeof(b));
+	int r = qcow2_bitmap_check(f, &h, &e);
+
+	ck_assert_int_eq(r, text ? -1 : 0);
+	ck_assert_msg(!text || strstr(e.msg, text), "'%s', not '%s'", e.msg,
+		text);
+	file_close(f);
+}
+
+/* Two bitmaps of one cluster of bits, with one table. */
+START_TEST(bitmap_tables)
+{
+	static const uint64_t bad[] = {2, UINT64_C(1) << 60, 0x20200, 0x20001};
+
+	h.has_bitmaps = true;
+	h.size = UINT64_C(32) << 30;
+	h.n_bitmaps = 2;
+	h.bitmap_dir_size = put_bitmap(b, "one");
+	h.bitmap_dir_size += put_bitmap(b + h.bitmap_dir_size, "two");
+	check_bitmaps(NULL);
+	/* where the file is not, are zeros; where no file can be, nothing */
+	put64(b, 0, UINT64_C(1) << 62);
+	check_bitmaps(NULL);
+	put64(b, 0, UINT64_C(1) << 63);
+	check_bitmaps("Could not read bitmap_table table from image for "
+		"bitmap 'one'");
+	ck_assert_int_eq(e.eno, EIO);
+	put64(b, 0, 0x10000);
+	put32(b, 8, 2);
+	check_bitmaps("Could not read bitmap 'one' from image");
+	ck_assert_int_eq(e.eno, EINVAL);
+	b[15] |= 1; /* in use: not loaded */
+	check_bitmaps(NULL);
+	put_bitmap(b, "one");
+	memcpy(b + 32 + 24, "one", 3);
+	check_bitmaps("Bitmap already exists: one");
+	b[32 + 15] |= 1;
+	check_bitmaps(NULL);
+	put64(b, 0x10000, 1); /* all ones */
+	check_bitmaps(NULL);
+	for (unsigned i = 0; i < COUNT_OF(bad); i++) {
+		put64(b, 0x10000, bad[i]);
+		check_bitmaps("Could not read bitmap_table table");
+		ck_assert_int_eq(e.eno, EINVAL);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -276,6 +328,7 @@ main(void)
 	tcase_add_test(t, snapshot_table_of_64_mib);
 	tcase_add_test(t, snapshot_entry_cut_short);
 	tcase_add_test(t, bitmap_directory);
+	tcase_add_test(t, bitmap_tables);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
