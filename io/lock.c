@@ -4,6 +4,10 @@
  * refuse to share) that permission; the opposite byte is then tested for other
  * holders. Locks first, tests afterwards: of two who come at once, at least
  * one sees the other.
+ *
+ * A conflict is looked at again for a moment: a QEMU that was killed keeps its
+ * locks until the kernel has closed its files, and qemu-img starts so slowly
+ * that its callers never met that.
  */
 #include "config.h"
 
@@ -11,11 +15,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 #define USE_BASE 100  /* byte of permission 0 when used */
 #define KEEP_BASE 200 /* byte of permission 0 when not shared */
 #define PERMS 4
+/* 5, 10, 20 and 40 ms */
+#define NAP_FIRST 5000000
+#define NAP_LAST 40000000
 
 static const char *const perm_names[PERMS] = {
 	"consistent read",
@@ -83,8 +91,8 @@ test(struct file *f, unsigned perms, off_t base, const char *shared,
 	return 0;
 }
 
-int
-lock_image(struct file *f, unsigned use, unsigned keep, struct err *e)
+static int
+try_lock(struct file *f, unsigned use, unsigned keep, struct err *e)
 {
 	if (take(f, use, USE_BASE, e) || take(f, keep, KEEP_BASE, e) ||
 		test(f, use, KEEP_BASE, "", e) ||
@@ -93,6 +101,24 @@ lock_image(struct file *f, unsigned use, unsigned keep, struct err *e)
 		return -1;
 	}
 	f->locked = true;
+	return 0;
+}
+
+int
+lock_image(struct file *f, unsigned use, unsigned keep, struct err *e)
+{
+	struct timespec nap = {.tv_nsec = NAP_FIRST};
+	struct err why = {0};
+
+	while (try_lock(f, use, keep, &why)) {
+		if (why.kind != ERR_BUSY || nap.tv_nsec > NAP_LAST) {
+			if (e)
+				*e = why;
+			return -1;
+		}
+		nanosleep(&nap, NULL);
+		nap.tv_nsec *= 2;
+	}
 	return 0;
 }
 

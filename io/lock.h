@@ -43,7 +43,7 @@ enum lock_perm {
  * Takes the locks until the file is closed, whether its fd is borrowed or
  * owned. A conflict is ERR_BUSY with QEMU's message: Failed to get shared
  * "write" lock (the permission's name is consistent read, write, write
- * unchanged, resize). File systems without locks are passed over.
+ * unchanged, resize), when it has lasted for 75 ms. File systems without locks are passed over.
  */
 int lock_image(struct file *f, unsigned use, unsigned keep, struct err *e);
 void lock_release(struct file *f);

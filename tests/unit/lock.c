@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "io/lock.h"
 #include "tests/unit/tmpdir.h"
@@ -62,6 +64,51 @@ START_TEST(readers_share_and_writers_do_not)
 	ck_assert_int_eq(lock_image(a, LOCK_READER_USE, LOCK_READER_KEEP, &e),
 		0);
 	file_close(a);
+}
+END_TEST
+
+/* Somebody who holds the lock and ends a moment later; how long the moment
+ * takes is the machine's matter, so there are many tries. */
+static bool
+outlives_a_moment(void)
+{
+	struct timespec moment = {.tv_nsec = 2000000};
+	struct err e = {0};
+	struct file *f;
+	int ready[2];
+	char byte;
+	pid_t pid;
+	bool r;
+
+	ck_assert_int_eq(pipe(ready), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		f = image(FILE_WRITE);
+		if (lock_image(f, LOCK_WRITER_USE, LOCK_WRITER_KEEP, &e) ||
+			write(ready[1], "", 1) != 1)
+			_exit(1);
+		nanosleep(&moment, NULL);
+		_exit(0);
+	}
+	close(ready[1]);
+	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	f = image(FILE_READ);
+	r = lock_image(f, LOCK_READER_USE, LOCK_READER_KEEP, &e) == 0;
+	file_close(f);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	return r;
+}
+
+START_TEST(a_conflict_that_ends_at_once_is_none)
+{
+	int won = 0, i;
+
+	make_image();
+	for (i = 0; i < 20; i++)
+		won += outlives_a_moment();
+	ck_assert_int_ge(won, 10);
 }
 END_TEST
 
@@ -204,6 +251,7 @@ main(void)
 	if (!have_qemu())
 		printf("qemu-utils are not installed: own locks only\n");
 	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_conflict_that_ends_at_once_is_none);
 	tcase_add_test(t, borrowed_descriptors_come_back_free);
 	tcase_add_test(t, readers_share_and_writers_do_not);
 	tcase_add_test(t, qemu_respects_ours);
