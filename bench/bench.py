@@ -548,7 +548,8 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--loops", type=int, default=200)
     p.add_argument("--rows", default="1,2,3,4,5,6,7,8,9,11,12,13")
-    p.add_argument("--match", default="", help="only titles holding this")
+    p.add_argument("--match", default="",
+                   help="only titles holding this: plain, (fresh)")
     p.add_argument("--no-xfs", action="store_true")
     p.add_argument("--commit", help="recorded (default: git describe)")
     p.add_argument("--json", help="write all numbers here")
@@ -573,9 +574,9 @@ def main():
             result = {"machine": machine(bench), "rows": [], "loops": [],
                       "extras": []}
             for row in convert_rows(bench):
-                if row.number in wanted and bench.match in row.title:
-                    print(f"{row.number} {row.title} ({row.mode})",
-                          file=sys.stderr)
+                shown = f"{row.title} ({row.mode})"
+                if row.number in wanted and bench.match in shown:
+                    print(row.number, shown, file=sys.stderr)
                     run_row(bench, row, bench.rounds)
                     result["rows"].append(report_row(row))
         for row in read_rows(bench):
