@@ -237,18 +237,26 @@ expand_all(struct zeros *z, const struct info_snapshot *v, size_t n,
 	return write_held(z, e);
 }
 
-/* What zero clusters had in the file, with the flags that go with it. */
+/* What zero clusters had in the file, with the flags that go with it. The
+ * references are gone from the disk. */
 static int
 drop_places(struct zeros *z, struct err *e)
 {
 	struct qcow2_edit *d = z->d;
 	int r = 0;
 
+	/* without snapshots nobody else's flag can change with a count */
+	if (d->h->n_snapshots == 0) {
+		for (size_t i = 0; i < d->n_drop; i++) {
+			if (qcow2_refs_drop_times(&d->refs, d->drop[i].hoff,
+				    d->drop[i].len, d->drop[i].times, e) < 0)
+				return -1;
+		}
+		d->n_drop = 0;
+		return qcow2_refs_write(&d->refs, e);
+	}
 	if (d->n_drop == 0)
 		return 0;
-	/* without snapshots nobody else's flag can change with a count */
-	if (d->h->n_snapshots == 0)
-		return qcow2_edit_settle(d, e);
 	z->turn = (struct qcow2_turn){.d = d};
 	/* The counts go down when the header turns: behind a barrier. */
 	r = qcow2_turn_begin(&z->turn, d, e);
@@ -309,8 +317,6 @@ qcow2_amend_downgrade(struct qcow2_edit *d, const struct watch *w,
 		: check_downgrade(d, v, n, e);
 	if (r == 0)
 		r = expand_all(&z, v, n, e);
-	if (r == 0)
-		r = drop_places(&z, e);
 	if (r == 0 && z.packed && (d->h->incompatible & QCOW2_COMPRESSION))
 		r = err_set(e, ERR_USAGE, "Cannot downgrade an image with zstd "
 			"compression type and existing compressed clusters");
@@ -326,5 +332,8 @@ qcow2_amend_downgrade(struct qcow2_edit *d, const struct watch *w,
 	want.incompatible = want.compatible = want.autoclear = 0;
 	want.compression = 0;
 	want.has_bitmaps = false;
-	return qcow2_amend_header(d, &want, e);
+	/* The header waits for the tables, and so the counts need not. */
+	if (qcow2_edit_reheader(d, &want, e) < 0 || drop_places(&z, e) < 0)
+		return -1;
+	return plan_barrier(&d->plan, "done", e);
 }
