@@ -45,6 +45,7 @@ qcow2_amend_upgrade(struct qcow2_edit *d, struct err *e)
 }
 
 #define HELD_MAX 64u /* each has a barrier's cost at most once */
+#define HELD_BYTES (8u << 20)
 
 /* What QEMU says of a downgrade that met bad tables. */
 #define TURNING "Failed to turn zero into data clusters"
@@ -53,7 +54,9 @@ qcow2_amend_upgrade(struct qcow2_edit *d, struct err *e)
 struct zeros {
 	struct qcow2_edit *d;
 	struct qcow2_turn turn;
-	uint8_t *seen; /* L2 tables looked at: a bit for each cluster */
+	/* what is done with a table: looked at, or changed */
+	int (*visit)(struct zeros *z, uint64_t hoff, struct err *e);
+	uint8_t *seen; /* L2 tables visited: a bit for each cluster */
 	uint64_t end;  /* of the file, when it began */
 	const struct watch *watch;
 	uint64_t visited, entries; /* of all L1 tables */
@@ -121,122 +124,6 @@ write_held(struct zeros *z, struct err *e)
 	return 0;
 }
 
-static int
-expand_table(struct zeros *z, uint64_t hoff, struct err *e)
-{
-	struct qcow2_edit *d = z->d;
-	uint64_t cs = qcow2_cluster_size(d->h), n = cs / 8, entry, count;
-	bool changed = false;
-
-	if (plan_run(&d->plan, e) < 0 ||
-		file_read_padded(d->plan.file[PLAN_IMAGE], z->table, cs, hoff,
-			NULL, e) < 0 ||
-		qcow2_refs_get(&d->refs, hoff >> d->h->cluster_bits, &count,
-			e) < 0)
-		return -1;
-	for (uint64_t k = 0; k < n; k++) {
-		uint64_t new = 0;
-
-		entry = load_be64(z->table + k * 8);
-		z->packed |= (entry & QCOW2_PACKED) != 0;
-		if ((entry & QCOW2_PACKED) || !(entry & QCOW2_ZERO))
-			continue;
-		if (entry & QCOW2_L2_OFFSET & (cs - 1)) {
-			qcow2_refs_corrupt(&d->refs, e, "Cluster allocation "
-				"offset %#" PRIx64 " unaligned (L2 offset: %#"
-				PRIx64 ", L2 index: %#" PRIx64 ")",
-				entry & QCOW2_L2_OFFSET, hoff, k);
-			return err_prefix(e, TURNING);
-		}
-		if ((entry & QCOW2_L2_OFFSET) && qcow2_edit_drop_times(d,
-			entry & QCOW2_L2_OFFSET, cs, count, e) < 0)
-			return -1;
-		if (z->backed && make_data(z, hoff, &new, e) < 0)
-			return -1;
-		store_be64(z->table + k * 8, new);
-		changed = true;
-	}
-	if (!changed)
-		return 0;
-	z->held[z->n_held].hoff = hoff;
-	z->held[z->n_held++].p = z->table;
-	z->table = malloc(cs);
-	if (!z->table)
-		return err_set(e, ERR_NOMEM, "out of memory");
-	return z->n_held < HELD_MAX ? 0 : write_held(z, e);
-}
-
-static int
-expand_l1(struct zeros *z, const uint8_t *l1, uint64_t entries, struct err *e)
-{
-	uint64_t cs = qcow2_cluster_size(z->d->h);
-
-	for (uint64_t i = 0; i < entries; i++) {
-		uint64_t hoff = load_be64(l1 + i * 8) & QCOW2_L1_OFFSET;
-
-		watch_progress(z->watch, z->visited++, z->entries);
-		if (hoff == 0)
-			continue;
-		if (hoff & (cs - 1)) {
-			qcow2_refs_corrupt(&z->d->refs, e, "L2 table offset %#"
-				PRIx64 " unaligned (L1 index: %#" PRIx64 ")",
-				hoff, i);
-			return err_prefix(e, TURNING);
-		}
-		if (hoff >= z->end)
-			return err_set(e, ERR_CORRUPT, "L2 table at %" PRIu64
-				" lies beyond the end of the file", hoff);
-		if (!saw(z, hoff) && expand_table(z, hoff, e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static int
-check_place(struct qcow2_edit *d, const struct info_snapshot *s, struct err *e)
-{
-	bool large = (uint64_t)s->l1_entries * 8 > QCOW2_L1_MAX;
-	uint64_t mask = qcow2_cluster_size(d->h) - 1;
-
-	if (!large && !(s->l1_offset & mask) &&
-		s->l1_offset <= INT64_MAX - QCOW2_L1_MAX)
-		return 0;
-	err_set(e, large ? ERR_LIMIT : ERR_CORRUPT, "%s", large
-		? "Snapshot L1 table too large"
-		: "Snapshot L1 table offset invalid");
-	if (e)
-		e->eno = large ? EFBIG : EINVAL;
-	return -1;
-}
-
-static int
-expand_all(struct zeros *z, const struct info_snapshot *v, size_t n,
-	struct err *e)
-{
-	struct qcow2_edit *d = z->d;
-
-	z->entries = d->l1_entries;
-	for (size_t i = 0; i < n; i++)
-		z->entries += v[i].l1_entries;
-	if (expand_l1(z, d->l1, d->l1_entries, e) < 0)
-		return -1;
-	for (size_t i = 0; i < n; i++) {
-		uint64_t len = (uint64_t)v[i].l1_entries * 8;
-		CLEANUP_FREE uint8_t *l1 = NULL;
-
-		if (check_place(d, &v[i], e) < 0)
-			return -1;
-		l1 = malloc(units_max(len, 8));
-		if (!l1)
-			return err_set(e, ERR_NOMEM, "out of memory");
-		if (file_read_padded(d->plan.file[PLAN_IMAGE], l1, len,
-			    v[i].l1_offset, NULL, e) < 0 ||
-			expand_l1(z, l1, v[i].l1_entries, e) < 0)
-			return -1;
-	}
-	return write_held(z, e);
-}
-
 /* What zero clusters had in the file, with the flags that go with it. The
  * references are gone from the disk. */
 static int
@@ -272,20 +159,180 @@ drop_places(struct zeros *z, struct err *e)
 }
 
 static int
-check_downgrade(struct qcow2_edit *d, const struct info_snapshot *v, size_t n,
+expand_table(struct zeros *z, uint64_t hoff, struct err *e)
+{
+	struct qcow2_edit *d = z->d;
+	uint64_t cs = qcow2_cluster_size(d->h), n = cs / 8, entry, count;
+	bool changed = false;
+
+	if (plan_run(&d->plan, e) < 0 ||
+		file_read_padded(d->plan.file[PLAN_IMAGE], z->table, cs, hoff,
+			NULL, e) < 0 ||
+		qcow2_refs_get(&d->refs, hoff >> d->h->cluster_bits, &count,
+			e) < 0)
+		return -1;
+	for (uint64_t k = 0; k < n; k++) {
+		uint64_t new = 0;
+
+		entry = load_be64(z->table + k * 8);
+		if ((entry & QCOW2_PACKED) || !(entry & QCOW2_ZERO))
+			continue;
+		if ((entry & QCOW2_L2_OFFSET) && qcow2_edit_drop_times(d,
+			entry & QCOW2_L2_OFFSET, cs, count, e) < 0)
+			return -1;
+		if (z->backed && make_data(z, hoff, &new, e) < 0)
+			return -1;
+		store_be64(z->table + k * 8, new);
+		changed = true;
+	}
+	if (!changed)
+		return 0;
+	z->held[z->n_held].hoff = hoff;
+	z->held[z->n_held++].p = z->table;
+	z->table = malloc(cs);
+	if (!z->table)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	if (d->n_drop >= QCOW2_DROPS_MAX) {
+		if (write_held(z, e) < 0)
+			return -1;
+		return d->h->n_snapshots ? drop_places(z, e)
+			: qcow2_edit_settle(d, e);
+	}
+	return z->n_held < HELD_MAX && z->n_held * cs < HELD_BYTES ? 0
+		: write_held(z, e);
+}
+
+/* What expand_table will give up is counted as often as that takes. */
+static int
+look_at_table(struct zeros *z, uint64_t hoff, struct err *e)
+{
+	struct qcow2_edit *d = z->d;
+	uint64_t cs = qcow2_cluster_size(d->h), n = cs / 8, count, v;
+	uint64_t last = 0, sum = 0; /* of neighbours that lead to one place */
+
+	if (file_read_padded(d->plan.file[PLAN_IMAGE], z->table, cs, hoff,
+		    NULL, e) < 0 ||
+		qcow2_refs_get(&d->refs, hoff >> d->h->cluster_bits, &count,
+			e) < 0)
+		return -1;
+	for (uint64_t k = 0; k < n; k++) {
+		uint64_t entry = load_be64(z->table + k * 8);
+		uint64_t at = entry & QCOW2_L2_OFFSET;
+
+		z->packed |= (entry & QCOW2_PACKED) != 0;
+		if ((entry & QCOW2_PACKED) || !(entry & QCOW2_ZERO))
+			continue;
+		if (at & (cs - 1)) {
+			qcow2_refs_corrupt(&d->refs, e, "Cluster allocation "
+				"offset %#" PRIx64 " unaligned (L2 offset: %#"
+				PRIx64 ", L2 index: %#" PRIx64 ")", at, hoff,
+				k);
+			return err_prefix(e, TURNING);
+		}
+		/* one without a place is as good as its table */
+		at = at && count ? at : hoff;
+		sum = at == last && at != hoff ? sum + count : count;
+		last = at;
+		if (qcow2_refs_get(&d->refs, at >> d->h->cluster_bits, &v, e) <
+			0)
+			return -1;
+		if (v == 0 || v < sum)
+			return err_set(e, ERR_CORRUPT, "cluster %" PRIu64
+				" is referred to %" PRIu64 " times and has "
+				"refcount %" PRIu64, at >> d->h->cluster_bits,
+				units_max(sum, 1), v);
+	}
+	return 0;
+}
+
+/* l1 NULL: the active one, which may move meanwhile. */
+static int
+visit_l1(struct zeros *z, const uint8_t *l1, uint64_t entries, struct err *e)
+{
+	uint64_t cs = qcow2_cluster_size(z->d->h);
+
+	for (uint64_t i = 0; i < entries; i++) {
+		uint64_t hoff = (l1 ? load_be64(l1 + i * 8)
+				: qcow2_edit_l1_get(z->d, i)) &
+			QCOW2_L1_OFFSET;
+
+		watch_progress(z->watch, z->visited++, z->entries);
+		if (hoff == 0)
+			continue;
+		if (hoff & (cs - 1)) {
+			qcow2_refs_corrupt(&z->d->refs, e, "L2 table offset %#"
+				PRIx64 " unaligned (L1 index: %#" PRIx64 ")",
+				hoff, i);
+			return err_prefix(e, TURNING);
+		}
+		if (hoff >= z->end)
+			return err_set(e, ERR_CORRUPT, "L2 table at %" PRIu64
+				" lies beyond the end of the file", hoff);
+		if (!saw(z, hoff) && z->visit(z, hoff, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+check_place(struct qcow2_edit *d, const struct info_snapshot *s, struct err *e)
+{
+	bool large = (uint64_t)s->l1_entries * 8 > QCOW2_L1_MAX;
+	uint64_t mask = qcow2_cluster_size(d->h) - 1;
+
+	if (!large && !(s->l1_offset & mask) &&
+		s->l1_offset <= INT64_MAX - QCOW2_L1_MAX)
+		return 0;
+	err_set(e, large ? ERR_LIMIT : ERR_CORRUPT, "%s", large
+		? "Snapshot L1 table too large"
+		: "Snapshot L1 table offset invalid");
+	if (e)
+		e->eno = large ? EFBIG : EINVAL;
+	return -1;
+}
+
+static int
+visit_all(struct zeros *z, const struct info_snapshot *v, size_t n,
 	struct err *e)
+{
+	struct qcow2_edit *d = z->d;
+
+	z->entries = d->l1_entries;
+	for (size_t i = 0; i < n; i++)
+		z->entries += v[i].l1_entries;
+	if (visit_l1(z, NULL, d->l1_entries, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t len = (uint64_t)v[i].l1_entries * 8;
+		CLEANUP_FREE uint8_t *l1 = NULL;
+
+		if (check_place(d, &v[i], e) < 0)
+			return -1;
+		l1 = malloc(units_max(len, 8));
+		if (!l1)
+			return err_set(e, ERR_NOMEM, "out of memory");
+		if (file_read_padded(d->plan.file[PLAN_IMAGE], l1, len,
+			    v[i].l1_offset, NULL, e) < 0 ||
+			visit_l1(z, l1, v[i].l1_entries, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+check_header(struct qcow2_edit *d, const struct info_snapshot *v, size_t n,
+	unsigned bits, uint64_t size, struct err *e)
 {
 	uint64_t bad = d->h->incompatible & ~(uint64_t)QCOW2_COMPRESSION;
 
-	if (d->h->refcount_order != 4)
+	if (bits != 16)
 		return err_set(e, ERR_USAGE,
 			"compat=0.10 requires refcount_bits=16");
 	if (d->h->incompatible & QCOW2_DATA_FILE)
 		return err_set(e, ERR_USAGE,
 			"Cannot downgrade an image with a data file");
 	for (size_t i = 0; i < n; i++) {
-		if (v[i].vm_state_size > UINT32_MAX ||
-			v[i].disk_size != d->old_size)
+		if (v[i].vm_state_size > UINT32_MAX || v[i].disk_size != size)
 			return err_set(e, ERR_USAGE, "Internal snapshots "
 				"prevent downgrade of image");
 	}
@@ -295,37 +342,73 @@ check_downgrade(struct qcow2_edit *d, const struct info_snapshot *v, size_t n,
 	return 0;
 }
 
+static int
+zeros_open(struct zeros *z, struct qcow2_edit *d, struct info_snapshot **ret_v,
+	size_t *ret_n, struct err *e)
+{
+	*z = (struct zeros){
+		.d = d,
+		.backed = d->h->backing[0] != '\0',
+		.end = d->plan.end[PLAN_IMAGE],
+		.table = malloc(qcow2_cluster_size(d->h)),
+	};
+	if (z->end >> d->h->cluster_bits <= SEEN_MAX)
+		z->seen = calloc((z->end >> d->h->cluster_bits) / 8 + 1, 1);
+	if (!z->table || !z->seen)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	return qcow2_snapshot_load(d->plan.file[PLAN_IMAGE], d->h, ret_v,
+		ret_n, e);
+}
+
+static void
+zeros_close(struct zeros *z)
+{
+	free(z->table);
+	free(z->seen);
+	for (unsigned i = 0; i < z->n_held; i++)
+		free(z->held[i].p);
+}
+
+int
+qcow2_amend_may_downgrade(struct qcow2_edit *d, unsigned bits, uint64_t size,
+	struct err *e)
+{
+	CLEANUP(zeros_close) struct zeros z = {0};
+	struct info_snapshot *v = NULL;
+	size_t n = 0;
+	int r;
+
+	r = zeros_open(&z, d, &v, &n, e);
+	z.visit = look_at_table;
+	if (r == 0)
+		r = check_header(d, v, n, bits, size, e);
+	if (r == 0)
+		r = visit_all(&z, v, n, e);
+	qcow2_snapshot_free(v, n);
+	if (r == 0 && z.packed && (d->h->incompatible & QCOW2_COMPRESSION))
+		return err_set(e, ERR_USAGE, "Cannot downgrade an image with "
+			"zstd compression type and existing compressed "
+			"clusters");
+	return r;
+}
+
 int
 qcow2_amend_downgrade(struct qcow2_edit *d, const struct watch *w,
 	struct err *e)
 {
-	struct zeros z = {
-		.d = d, .backed = d->h->backing[0] != '\0', .watch = w,
-	};
+	CLEANUP(zeros_close) struct zeros z = {0};
 	struct qcow2_header want;
 	struct info_snapshot *v = NULL;
 	size_t n = 0;
 	int r;
 
-	if (qcow2_snapshot_load(d->plan.file[PLAN_IMAGE], d->h, &v, &n, e) < 0)
-		return -1;
-	z.table = malloc(qcow2_cluster_size(d->h));
-	z.end = d->plan.end[PLAN_IMAGE];
-	z.seen = z.end >> d->h->cluster_bits > SEEN_MAX ? NULL
-		: calloc((z.end >> d->h->cluster_bits) / 8 + 1, 1);
-	r = !z.table || !z.seen ? err_set(e, ERR_NOMEM, "out of memory")
-		: check_downgrade(d, v, n, e);
+	r = zeros_open(&z, d, &v, &n, e);
+	z.visit = expand_table;
+	z.watch = w;
 	if (r == 0)
-		r = expand_all(&z, v, n, e);
-	if (r == 0 && z.packed && (d->h->incompatible & QCOW2_COMPRESSION))
-		r = err_set(e, ERR_USAGE, "Cannot downgrade an image with zstd "
-			"compression type and existing compressed clusters");
+		r = visit_all(&z, v, n, e);
 	qcow2_snapshot_free(v, n);
-	free(z.table);
-	free(z.seen);
-	for (unsigned i = 0; i < z.n_held; i++)
-		free(z.held[i].p);
-	if (r < 0)
+	if (r < 0 || write_held(&z, e) < 0)
 		return -1;
 	want = *d->h;
 	want.version = 2;

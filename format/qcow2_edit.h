@@ -24,7 +24,7 @@ struct qcow2_drop {
 	uint64_t times;
 };
 
-/* 6 MiB of them: growing and emptying settle in between. */
+/* 6 MiB of them: who may give up more than this settles in between. */
 #define QCOW2_DROPS_MAX (1u << 18)
 
 struct qcow2_edit_request {

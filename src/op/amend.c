@@ -136,13 +136,40 @@ edit(const struct amend_request *rq, struct qcow2_edit *d, enum part part,
 }
 
 static int
-run_part(const struct amend_request *rq, struct inplace *p, enum part part,
-	const struct watch *w, struct err *e)
+open_edit(const struct amend_request *rq, struct inplace *p,
+	struct qcow2_edit *d, struct err *e)
 {
 	const struct qcow2_edit_request q = {
 		.durable = rq->durable,
 		.data_file = p->data,
 	};
+
+	return qcow2_edit_open(d, p->chain, &q, e);
+}
+
+/* What would stop the last step must not leave the ones before it. */
+static int
+check_downgrade(const struct amend_request *rq, struct inplace *p,
+	struct err *e)
+{
+	const struct qcow2_header *h = &qcow2_of(p->chain->im[0])->h;
+	unsigned bits = rq->refcount_bits ? rq->refcount_bits
+		: 1u << h->refcount_order;
+	struct qcow2_edit d;
+	int r;
+
+	if (open_edit(rq, p, &d, e) < 0)
+		return -1;
+	r = qcow2_amend_may_downgrade(&d, bits, rq->size ? rq->size
+			: d.old_size, e);
+	qcow2_edit_close(&d);
+	return r;
+}
+
+static int
+run_part(const struct amend_request *rq, struct inplace *p, enum part part,
+	const struct watch *w, struct err *e)
+{
 	const struct qcow2_resize size = {
 		.new_size = rq->size,
 		.shrink = true,
@@ -154,7 +181,7 @@ run_part(const struct amend_request *rq, struct inplace *p, enum part part,
 
 	if (part == PART_SIZE)
 		return qcow2_resize(p->chain, &size, e);
-	if (qcow2_edit_open(&d, p->chain, &q, e) < 0)
+	if (open_edit(rq, p, &d, e) < 0)
 		return -1;
 	r = edit(rq, &d, part, w, e);
 	if (r == 0)
@@ -184,7 +211,9 @@ run(const struct amend_request *rq, struct amend_result *ret, struct err *e)
 		if (p.format != FORMAT_QCOW2)
 			return err_set(e, ERR_UNSUPPORTED,
 				"a raw image has nothing to amend");
-		if (part == 0 && check(rq, &h, e) < 0)
+		if (part == 0 && (check(rq, &h, e) < 0 ||
+			(due(rq, &h, PART_DOWNGRADE) &&
+				check_downgrade(rq, &p, e) < 0)))
 			return -1;
 		for (unsigned i = 0; part == 0 && i < PARTS; i++)
 			parts.n += takes_time((enum part)i) &&

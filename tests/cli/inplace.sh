@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Changes in place, bounded on hostile images.
+# Changes in place: refused before the first changed byte, bounded on hostile
+# images.
 . "${top_srcdir:-.}/tests/lib.sh"
 mkimage=$top_builddir/mkimage
 [ -x "$mkimage" ] || { echo "no mkimage in this build"; exit 77; }
@@ -24,6 +25,11 @@ l2 8191 @entry:1
 refcount 4 4095
 refcount 5 65535
 refcount 6 65535
+image zstd
+qcow2 size=1m zstd refcount_bits=32
+packed 0 zstd words:1
+zeroalloc 1 rand:1
+zero 2
 END
 "$mkimage" . recipes || exit 99
 if [ -z "$sanitized" ]; then
@@ -33,9 +39,19 @@ if [ -z "$sanitized" ]; then
 		(ulimit -v 65536 && exec "$byre" qemu-img amend \
 			-o compat=0.10 t) >out 2>err
 		[ $? -eq 1 ] || fail "amend of $name under a limit"
-		one_line "qemu-img: *refcount*"
+		one_line "qemu-img: *is referred to * times and has refcount*"
+		same $name/img t
 	done
 fi
+
+# what the last step would refuse
+for more in "" ,refcount_bits=16 ,refcount_bits=16,size=2M; do
+	cp zstd/img t
+	expect 1 "$byre" qemu-img amend -o compat=0.10$more t
+	one_line "qemu-img: *"
+	same zstd/img t "compat=0.10$more"
+done
+one_line "*zstd compression type and existing compressed clusters"
 
 # a count has no room for a snapshot's reference
 yes content | head -c 1048576 >data.raw
