@@ -15,6 +15,7 @@
 #include "base/units.h"
 
 #define FILL_STEP (256 * KIB)
+#define ALLOCATE_STEP (UINT64_C(1) << 30)
 
 void
 plan_init(struct plan *p, struct file *image, struct file *data, bool durable)
@@ -146,8 +147,16 @@ plan_barrier(struct plan *p, const char *why, struct err *e)
 	return p->open_writes ? append(p, &op, e) : 0;
 }
 
+int
+plan_go_on(const struct plan *p, struct err *e)
+{
+	return watch_cancelled(p->watch)
+		? err_set(e, ERR_CANCELLED, "interrupted") : 0;
+}
+
 static int
-fill(struct file *f, uint64_t hoff, uint64_t len, struct err *e)
+fill(const struct plan *p, struct file *f, uint64_t hoff, uint64_t len,
+	struct err *e)
 {
 	size_t step = units_min(len, FILL_STEP);
 	CLEANUP_FREE uint8_t *zeros = calloc(1, step);
@@ -157,12 +166,47 @@ fill(struct file *f, uint64_t hoff, uint64_t len, struct err *e)
 	while (len > 0) {
 		size_t n = units_min(len, step);
 
-		if (file_write(f, zeros, n, hoff, e) < 0)
+		if (plan_go_on(p, e) < 0 ||
+			file_write(f, zeros, n, hoff, e) < 0)
 			return -1;
 		hoff += n;
 		len -= n;
 	}
 	return 0;
+}
+
+static int
+allocate(const struct plan *p, struct file *f, uint64_t hoff, uint64_t len,
+	struct err *e)
+{
+	while (len > 0) {
+		uint64_t n = units_min(len, ALLOCATE_STEP);
+
+		if (plan_go_on(p, e) < 0 || file_allocate(f, hoff, n, e) < 0)
+			return -1;
+		hoff += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Room that could not be had as a whole is used by nobody. */
+static int
+make_space(const struct plan *p, const struct plan_op *op, struct err *e)
+{
+	struct file *f = p->file[op->file];
+	struct err ignored;
+	uint64_t was, is;
+	int r;
+
+	if (file_size(f, &was, e) < 0)
+		return -1;
+	r = op->kind == PLAN_FILL ? fill(p, f, op->hoff, op->len, e)
+		: allocate(p, f, op->hoff, op->len, e);
+	if (r < 0 && !f->is_block && file_size(f, &is, &ignored) == 0 &&
+		is > was)
+		(void)file_truncate(f, was, &ignored);
+	return r;
 }
 
 static int
@@ -202,9 +246,8 @@ run_one(struct plan *p, const struct plan_op *op, struct err *e)
 	case PLAN_CLEAR:
 		return file_zero(f, op->hoff, op->len, e);
 	case PLAN_FILL:
-		return fill(f, op->hoff, op->len, e);
 	case PLAN_ALLOCATE:
-		return file_allocate(f, op->hoff, op->len, e);
+		return make_space(p, op, e);
 	case PLAN_TRUNCATE:
 		return cut(f, op->hoff, e);
 	case PLAN_BARRIER:

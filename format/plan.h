@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/watch.h"
 #include "io/file.h"
 
 #define PLAN_BYTES (4u << 20)
@@ -50,6 +51,9 @@ struct plan_op {
 struct plan {
 	struct file *file[PLAN_FILES]; /* borrowed; DATA may be NULL */
 	bool durable; /* barriers reach the disk; else they only keep order */
+	/* for cancellation: of who plans, and of a long FILL or ALLOCATE; other
+	 * operations are run to the end. May be NULL */
+	const struct watch *watch;
 	struct plan_op *op;
 	size_t n, cap;
 	uint64_t bytes;   /* of data held */
@@ -78,7 +82,11 @@ void plan_touch(struct plan *p, enum plan_file f, uint64_t end);
 /* What comes later is written only when what came before is on disk. No two
  * in a row: with nothing in between this does nothing. */
 int plan_barrier(struct plan *p, const char *why, struct err *e);
-/* Runs everything planned so far and forgets it. */
+/* ERR_CANCELLED if it is time to stop. For loops whose work can be dropped: not
+ * behind the first reference that changed. */
+int plan_go_on(const struct plan *p, struct err *e);
+/* Runs everything planned so far and forgets it. A FILL or ALLOCATE that fails
+ * or is cancelled gives back by how much it made the file longer. */
 int plan_run(struct plan *p, struct err *e);
 /* Drops what was not run. */
 void plan_forget(struct plan *p);

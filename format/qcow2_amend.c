@@ -268,7 +268,8 @@ visit_l1(struct zeros *z, const uint8_t *l1, uint64_t entries, struct err *e)
 		if (hoff >= z->end)
 			return err_set(e, ERR_CORRUPT, "L2 table at %" PRIu64
 				" lies beyond the end of the file", hoff);
-		if (!saw(z, hoff) && z->visit(z, hoff, e) < 0)
+		if (plan_go_on(&z->d->plan, e) < 0 ||
+			(!saw(z, hoff) && z->visit(z, hoff, e) < 0))
 			return -1;
 	}
 	return 0;

@@ -154,6 +154,7 @@ qcow2_edit_open(struct qcow2_edit *d, struct chain *c,
 		return err_set(e, ERR_USAGE,
 			"the external data file is not open for writing");
 	plan_init(&d->plan, f, rq->data_file, rq->durable);
+	d->plan.watch = rq->watch;
 	d->plan.tap = rq->tap;
 	d->plan.tap_arg = rq->tap_arg;
 	if (open_all(d, e) < 0) {

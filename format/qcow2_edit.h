@@ -31,6 +31,7 @@ struct qcow2_edit_request {
 	bool durable; /* barriers reach the disk */
 	/* the external data file, open for writing; NULL if there is none */
 	struct file *data_file;
+	const struct watch *watch; /* for cancellation; may be NULL */
 	/* sees every operation of the plan before it is run; may be NULL */
 	void (*tap)(void *arg, const struct plan_op *op);
 	void *tap_arg;

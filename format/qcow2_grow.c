@@ -119,6 +119,8 @@ each_table(struct grow *g,
 			units_min(end, g->new_size) - voff, g->cs);
 		struct qcow2_l2 t;
 
+		if (plan_go_on(&g->d->plan, e) < 0)
+			return -1;
 		if (qcow2_edit_l2_open(g->d, voff >> shift, &t, e) < 0 ||
 			fn(g, &t, voff, n, e) < 0) {
 			qcow2_edit_l2_free(&t);
@@ -303,7 +305,10 @@ allocate_area(struct grow *g, struct err *e)
 		    units_div_up(d->plan.end[PLAN_IMAGE], g->cs), &last, e) <
 			0 ||
 		qcow2_refs_area(&d->refs, last + 1, n + tables, true, &start,
-			e) < 0 ||
+			e) < 0)
+		return -1;
+	/* the old table is given back even if making room is stopped */
+	if (qcow2_refs_write(&d->refs, e) < 0 ||
 		qcow2_refs_alloc_at(&d->refs, start * g->cs, n, &got, e) < 0)
 		return -1;
 	if (got != n)

@@ -121,6 +121,7 @@ qcow2_record_store(struct qcow2_record *r, struct qcow2_edit *d, struct err *e)
 		return 0;
 	/* tried once: the list does not know how far a failed store came */
 	r->marked = false;
+	d->plan.watch = NULL; /* stopped here, they would stay in use */
 	r->list.log = &r->log;
 	if (qcow2_bitmaps_store(&r->list, d, d->h, e) < 0)
 		return -1;

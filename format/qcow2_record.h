@@ -26,7 +26,8 @@ int qcow2_record_open(struct qcow2_record *r, struct qcow2_edit *d,
 int qcow2_record_note(struct qcow2_record *r, struct qcow2_edit *d,
 	uint64_t voff, uint64_t len, struct err *e);
 /* If they were marked: all that changed is settled; stores them, and drops
- * what they gave up. The last counts and the last barrier are the caller's. */
+ * what they gave up. The last counts and the last barrier are the caller's.
+ * From here on d's plan is not asked whether to go on. */
 int qcow2_record_store(struct qcow2_record *r, struct qcow2_edit *d,
 	struct err *e);
 void qcow2_record_close(struct qcow2_record *r); /* a zeroed one is fine */

@@ -19,6 +19,7 @@
 #include "base/units.h"
 #include "format/qcow2_refs_int.h"
 
+#define GO_ON_STEP 4096u /* clusters between two questions whether to go on */
 #define CLUSTER_OFFSET_MAX ((UINT64_C(1) << 56) - 1)
 #define INCOMPATIBLE_AT 72 /* in the header */
 #define BLOCK_OFFSET(entry) ((entry) & QCOW2_REFTABLE_OFFSET)
@@ -337,7 +338,8 @@ qcow2_refs_add(struct qcow2_refs *r, uint64_t first, uint64_t n, unsigned depth,
 		uint64_t i = c & ((UINT64_C(1) << r->block_bits) - 1);
 		struct qcow2_refs_block *b;
 
-		if (qcow2_refs_block_at(r, ti, &b, e) < 0)
+		if ((c % GO_ON_STEP == 0 && plan_go_on(r->plan, e) < 0) ||
+			qcow2_refs_block_at(r, ti, &b, e) < 0)
 			return -1;
 		if (!b) {
 			*ret_again = true;
@@ -363,7 +365,9 @@ qcow2_refs_find(struct qcow2_refs *r, uint64_t n, uint64_t *ret, struct err *e)
 		if (r->free_index > CLUSTER_OFFSET_MAX >> r->cluster_bits)
 			return err_set(e, ERR_LIMIT,
 				"the image file would become too large");
-		if (qcow2_refs_get(r, r->free_index++, &v, e) < 0)
+		if ((r->free_index % GO_ON_STEP == 0 &&
+			    plan_go_on(r->plan, e) < 0) ||
+			qcow2_refs_get(r, r->free_index++, &v, e) < 0)
 			return -1;
 		run = v == 0 ? run + 1 : 0;
 		if (v != 0 && r->free_index > end && ++used > QCOW2_REFS_PAST_END)
@@ -401,7 +405,9 @@ qcow2_refs_alloc_at(struct qcow2_refs *r, uint64_t hoff, uint64_t n,
 
 	do {
 		for (k = 0; k < n; k++) {
-			if (qcow2_refs_get(r, first + k, &v, e) < 0)
+			if ((k % GO_ON_STEP == 0 &&
+				    plan_go_on(r->plan, e) < 0) ||
+				qcow2_refs_get(r, first + k, &v, e) < 0)
 				return -1;
 			if (v != 0)
 				break;

@@ -68,6 +68,7 @@ qcow2_resize(struct chain *c, const struct qcow2_resize *rq, struct err *e)
 	const struct qcow2_edit_request q = {
 		.durable = rq->durable,
 		.data_file = rq->data_file,
+		.watch = rq->watch,
 		.tap = rq->tap,
 		.tap_arg = rq->tap_arg,
 	};

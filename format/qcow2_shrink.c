@@ -117,6 +117,8 @@ walk_gone(struct shrink *s, enum walk w, struct err *e)
 	for (uint64_t i = 0; i < s->n_gone; i++) {
 		uint64_t hoff = load_be64(s->gone + i * 8) & QCOW2_L1_OFFSET;
 
+		if (w == WALK_CHECK && plan_go_on(&s->d->plan, e) < 0)
+			return -1;
 		if (hoff && walk_table(s, hoff, 0, w, e) < 0)
 			return -1;
 	}

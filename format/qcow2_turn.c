@@ -64,7 +64,8 @@ qcow2_turn_place(struct qcow2_turn *t, uint64_t n, uint64_t *ret,
 
 	/* What somebody counts behind the end stays as it is. */
 	while (run < n) {
-		if (qcow2_refs_get(&t->d->refs, t->end++, &v, e) < 0)
+		if ((t->end % 4096 == 0 && plan_go_on(&t->d->plan, e) < 0) ||
+			qcow2_refs_get(&t->d->refs, t->end++, &v, e) < 0)
 			return -1;
 		run = v == 0 ? run + 1 : 0;
 		if (v != 0 && ++used > QCOW2_REFS_PAST_END)

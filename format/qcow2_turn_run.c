@@ -117,7 +117,8 @@ each_range(struct qcow2_turn *t, const uint8_t *l1, uint64_t entries,
 
 		if (hoff == 0)
 			continue;
-		if (read_table(t, hoff, e) < 0)
+		if (plan_go_on(&t->d->plan, e) < 0 ||
+			read_table(t, hoff, e) < 0)
 			return -1;
 		for (uint64_t k = 0; k < n; k++) {
 			if (range_of(t, load_be64(t->table + k * size), &at,
@@ -243,7 +244,8 @@ copy_tables(struct qcow2_turn *t, uint8_t *l1, uint8_t *copy,
 			memset(copy + i * 8, 0, 8);
 			continue;
 		}
-		if (read_table(t, hoff, e) < 0 ||
+		if (plan_go_on(&t->d->plan, e) < 0 ||
+			read_table(t, hoff, e) < 0 ||
 			flag_table(t, &changed, e) < 0 ||
 			qcow2_refs_get(&t->next,
 				hoff >> t->d->h->cluster_bits, &count, e) < 0)

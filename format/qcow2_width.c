@@ -61,6 +61,28 @@ want(struct width *w, uint64_t cluster, struct err *e)
 	return 0;
 }
 
+/* The old blocks. One that is there twice would count clusters without end. */
+static int
+list_old(struct width *w, struct err *e)
+{
+	const struct qcow2_refs *r = &w->d->refs;
+
+	w->n_old = 0;
+	for (uint64_t ti = 0; ti < r->n_table; ti++) {
+		if (r->table[ti] != 0)
+			w->old[w->n_old++] = (r->table[ti] &
+				QCOW2_REFTABLE_OFFSET) >> r->cluster_bits;
+	}
+	qsort(w->old, w->n_old, sizeof(*w->old), by_number);
+	for (uint64_t i = 1; i < w->n_old; i++) {
+		if (w->old[i] == w->old[i - 1])
+			return err_set(e, ERR_CORRUPT, "the refcount block at "
+				"%" PRIu64 " is there twice",
+				w->old[i] << r->cluster_bits);
+	}
+	return 0;
+}
+
 /* Every count fits, and every block that will count something is wanted. */
 static int
 look(struct width *w, struct err *e)
@@ -70,11 +92,13 @@ look(struct width *w, struct err *e)
 		: (UINT64_C(1) << (1u << w->order)) - 1;
 	uint64_t per = UINT64_C(1) << r->block_bits, v;
 
+	if (list_old(w, e) < 0)
+		return -1;
 	for (uint64_t ti = 0; ti < r->n_table; ti++) {
 		if (r->table[ti] == 0)
 			continue;
-		w->old[w->n_old++] = (r->table[ti] & QCOW2_REFTABLE_OFFSET) >>
-			r->cluster_bits;
+		if (plan_go_on(r->plan, e) < 0)
+			return -1;
 		for (uint64_t i = 0; i < per; i++) {
 			uint64_t c = ti * per + i;
 
@@ -90,7 +114,6 @@ look(struct width *w, struct err *e)
 				return -1;
 		}
 	}
-	qsort(w->old, w->n_old, sizeof(*w->old), by_number);
 	return 0;
 }
 
@@ -118,7 +141,8 @@ place(struct width *w, struct err *e)
 			i++;
 			continue;
 		}
-		if (qcow2_refs_alloc(r, 1, &hoff, e) < 0)
+		if (plan_go_on(r->plan, e) < 0 ||
+			qcow2_refs_alloc(r, 1, &hoff, e) < 0)
 			return -1;
 		w->place[i] = hoff;
 		placed = true;
@@ -216,7 +240,6 @@ qcow2_amend_width(struct qcow2_edit *d, unsigned order, const struct watch *watc
 		had = d->refs.n_table;
 		free(old);
 		w.old = old = calloc(had, sizeof(*old));
-		w.n_old = 0;
 		r = old ? look(&w, e)
 			: err_set(e, ERR_NOMEM, "out of memory");
 	}

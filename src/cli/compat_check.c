@@ -74,8 +74,7 @@ check(const struct options_args *a, struct check_request *rq, bool json,
 	progress_start(&p, "check", false, false, a->quiet, -1, compat_warn);
 	rq->watch = &p.watch;
 	if (check_run(rq, &r, &e))
-		return e.kind == ERR_CANCELLED ? compat_fault("", &e, false)
-			: compat_open_failed(shown, rq->source.path, &e);
+		return compat_open_failed(shown, rq->source.path, &e);
 	if (rq->fix && rq->source.format == FORMAT_PROBE &&
 		r.format == FORMAT_RAW)
 		compat_file_probed_raw(shown);

@@ -179,6 +179,8 @@ open_failed(const char *shown, const char *path, const struct err *e)
 {
 	struct buf out = BUF_INIT;
 
+	if (e->kind == ERR_CANCELLED)
+		return compat_fault("", e, false);
 	buf_fmt(&out, "Could not open '%s': ", shown);
 	if (e->file[0] && path && !compat_is_about(e, path) &&
 		!starts(e->msg, BACKING) && !starts(e->msg, DATA_FILE))

@@ -71,7 +71,8 @@ failed(const struct snapshot_request *rq, const struct snapshot_result *r,
 	char before[512];
 
 	said.eno = 0;
-
+	if (e->kind == ERR_CANCELLED)
+		return compat_fault("", e, false);
 	switch (rq->action) {
 	case SNAPSHOT_CREATE:
 		return compat_fail("Could not create snapshot '%s': %d (%s)",

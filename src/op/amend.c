@@ -142,6 +142,7 @@ open_edit(const struct amend_request *rq, struct inplace *p,
 	const struct qcow2_edit_request q = {
 		.durable = rq->durable,
 		.data_file = p->data,
+		.watch = rq->image.watch,
 	};
 
 	return qcow2_edit_open(d, p->chain, &q, e);
@@ -175,6 +176,7 @@ run_part(const struct amend_request *rq, struct inplace *p, enum part part,
 		.shrink = true,
 		.durable = rq->durable,
 		.data_file = p->data,
+		.watch = rq->image.watch,
 	};
 	struct qcow2_edit d;
 	int r;

@@ -142,6 +142,7 @@ run_qcow2(struct work *w, struct inplace *p, struct bitmap_result *ret,
 	const struct qcow2_edit_request q = {
 		.durable = rq->durable,
 		.data_file = p->data,
+		.watch = rq->image.watch,
 		.tap = rq->tap,
 		.tap_arg = rq->tap_arg,
 	};
@@ -300,7 +301,8 @@ bitmap_copy(const struct source *s, const struct gate *g,
 	const struct inplace_request *target, bool durable, struct err *e)
 {
 	CLEANUP(inplace_close) struct inplace p = {0};
-	struct qcow2_edit_request q = {.durable = durable};
+	struct qcow2_edit_request q = {.durable = durable,
+		.watch = target->watch};
 	struct work w = {0};
 	int r = -1;
 

@@ -98,6 +98,7 @@ grow_base(struct job *j, struct err *e)
 		.new_size = size,
 		.durable = j->rq->durable,
 		.data_file = j->base.data,
+		.watch = j->rq->image.watch,
 	};
 
 	if (j->base.format == FORMAT_RAW) {
@@ -119,7 +120,8 @@ static int
 open_sink(struct job *j, struct err *e)
 {
 	struct qcow2_guest_request g = {
-		.edit = {.durable = j->rq->durable, .data_file = j->base.data},
+		.edit = {.durable = j->rq->durable, .data_file = j->base.data,
+			.watch = j->rq->image.watch},
 	};
 
 	if (j->base.format == FORMAT_RAW)

@@ -321,6 +321,7 @@ open_old_sink(struct job *j, struct err *e)
 		.edit = {
 			.durable = rq->cache != CACHE_UNSAFE,
 			.data_file = j->old.data,
+			.watch = rq->watch,
 		},
 		.keep_holes = !rq->explicit_zeros,
 	};

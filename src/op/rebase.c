@@ -164,7 +164,7 @@ run(struct job *j, struct rebase_result *ret, struct err *e)
 	const struct rebase_request *rq = j->rq;
 	struct inplace_request ir = rq->image;
 	struct qcow2_guest_request g = {
-		.edit = {.durable = rq->durable},
+		.edit = {.durable = rq->durable, .watch = rq->image.watch},
 		.same_content = true,
 	};
 

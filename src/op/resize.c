@@ -110,6 +110,7 @@ resize_qcow2(const struct resize_request *rq, struct inplace *p,
 		.preallocation = rq->preallocation,
 		.durable = rq->durable,
 		.data_file = p->data,
+		.watch = rq->watch,
 		.tap = rq->tap,
 		.tap_arg = rq->tap_arg,
 	};

@@ -49,6 +49,7 @@ snapshot_qcow2(const struct snapshot_request *rq, struct inplace *p,
 	const struct qcow2_edit_request q = {
 		.durable = rq->durable,
 		.data_file = p->data,
+		.watch = rq->image.watch,
 		.tap = rq->tap,
 		.tap_arg = rq->tap_arg,
 	};

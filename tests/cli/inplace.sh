@@ -53,6 +53,15 @@ for more in "" ,refcount_bits=16 ,refcount_bits=16,size=2M; do
 done
 one_line "*zstd compression type and existing compressed clusters"
 
+# a refcount block that the table names twice
+rm -f t
+"$byre" create -f qcow2 t 1M
+printf '\2' | dd of=t bs=1 seek=$((0x1000d)) conv=notrunc 2>/dev/null
+cp t was
+expect 1 "$byre" qemu-img amend -o refcount_bits=32 t
+one_line "qemu-img: *the refcount block at 131072 is there twice*"
+same t was
+
 # a count has no room for a snapshot's reference
 yes content | head -c 1048576 >data.raw
 for bits in 1 2; do

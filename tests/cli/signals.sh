@@ -38,6 +38,47 @@ for s in SIGINT:-2 SIGTERM:-15 SIGHUP:-1; do
 	done
 done
 
+# Bitmaps that record are stored with what was written.
+"$byre" create -f qcow2 old 4M
+"$byre" qemu-img bitmap --add old b
+checks=$((checks + 1))
+python3 stop.py SIGINT "$byre" convert -n -r 64k -O qcow2 data.raw old >end 2>&1
+case $(cat end) in
+"-2 "*) ;;
+*) fail "convert -n: $(cat end)" ;;
+esac
+expect 0 "$byre" qemu-img bitmap --disable old b
+rm old
+
+# Room that is being made: what there was stays, and no more.
+cat >room.py <<'END'
+import os, signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+was = os.path.getsize("image")
+p = subprocess.Popen(sys.argv[1:] + ["resize", "--preallocation=full", "-f",
+                                     "qcow2", "image", "8G"],
+                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+while p.poll() is None and os.path.getsize("image") < was + (4 << 20):
+    pass
+p.send_signal(signal.SIGINT)
+print(p.wait(), p.stderr.read().decode(), end="")
+if os.path.getsize("image") > was + (1 << 20):
+    print("the file stays long")
+END
+for front in "" qemu-img; do
+	checks=$((checks + 1))
+	"$byre" create -f qcow2 image 1M
+	python3 room.py "$byre" $front >end 2>&1
+	case $(cat end) in
+	"-2 "*interrupted*) ;;
+	*) fail "resize: $(cat end)" ;;
+	esac
+	[ "$(wc -l <end)" -eq 1 ] || fail "resize: $(cat end)"
+	expect 0 "$byre" qemu-img check -q image
+	rm image
+done
+rm room.py
+
 checks=$((checks + 1))
 python3 - "$byre" <<'END' || fail "SIGUSR1"
 import os, re, signal, subprocess, sys

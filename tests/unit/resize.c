@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,6 +294,56 @@ START_TEST(raw_sizes_count_in_sectors)
 }
 END_TEST
 
+static atomic_int stop;
+
+static const struct watch stops = {.cancel = &stop};
+
+START_TEST(a_search_asks_whether_to_go_on)
+{
+	uint8_t p[BYTES], now[BYTES];
+	struct err e;
+
+	make_image(p);
+	save("t", p, 7 * CLUSTER);
+	atomic_store(&stop, 1);
+	ck_assert_int_lt(resize((struct resize_request){
+		.format = FORMAT_QCOW2, .size = 2 * TABLE, .watch = &stops},
+		&e), 0);
+	ck_assert_int_eq(e.kind, ERR_CANCELLED);
+	ck_assert_uint_eq(load("t", now, sizeof(now)), 7 * CLUSTER);
+	ck_assert_mem_eq(p, now, 7 * CLUSTER);
+}
+END_TEST
+
+static void
+stop_at_space(void *arg, const struct plan_op *op)
+{
+	(void)arg;
+	if (op->kind == PLAN_FILL || op->kind == PLAN_ALLOCATE)
+		atomic_store(&stop, 1);
+}
+
+/* The header then says what it said, and the file has no room in vain. */
+START_TEST(making_room_asks_whether_to_go_on)
+{
+	static uint8_t p[BYTES], now[64 * TABLE];
+	struct err e;
+	size_t n;
+
+	make_image(p);
+	save("t", p, 7 * CLUSTER);
+	atomic_store(&stop, 0);
+	ck_assert_int_lt(resize((struct resize_request){
+		.format = FORMAT_QCOW2, .size = 64 * TABLE, .watch = &stops,
+		.preallocation = _i ? PREALLOC_FULL : PREALLOC_FALLOC,
+		.tap = stop_at_space}, &e), 0);
+	ck_assert_int_eq(e.kind, ERR_CANCELLED);
+	n = load("t", now, sizeof(now));
+	ck_assert_uint_lt(n, 16 * TABLE);
+	ck_assert_uint_eq(load_be64(now + 24), TABLE);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -311,6 +362,8 @@ main(void)
 		sizeof(refused) / sizeof(refused[0]));
 	tcase_add_test(t, a_format_that_is_given_binds);
 	tcase_add_test(t, raw_sizes_count_in_sectors);
+	tcase_add_test(t, a_search_asks_whether_to_go_on);
+	tcase_add_loop_test(t, making_room_asks_whether_to_go_on, 0, 2);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
