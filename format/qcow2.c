@@ -121,21 +121,29 @@ warn_stale(const struct image *im, const struct qcow2_header *h)
 }
 
 static int
+load_active(struct image *im, struct qcow2 *q, struct err *e)
+{
+	if (load_header(im, &q->h, e))
+		return -1;
+	/* a size that is no multiple of 512 is cut, as QEMU does */
+	im->size = units_align_down(q->h.size, 512);
+	q->l1_offset = q->h.l1_offset;
+	q->l1_entries = q->h.l1_entries;
+	return 0;
+}
+
+static int
 qcow2_open(struct image *im, unsigned flags, struct err *e)
 {
 	CLEANUP_FREE struct qcow2 *q = calloc(1, sizeof(*q));
 
 	if (!q)
 		return err_set(e, ERR_NOMEM, "no memory for an image");
-	if (load_header(im, &q->h, e))
+	if (load_active(im, q, e))
 		return -1;
-	/* a size that is no multiple of 512 is cut, as QEMU does */
-	im->size = units_align_down(q->h.size, 512);
 	im->cluster_size = (uint32_t)qcow2_cluster_size(&q->h);
 	im->needs_data_file = (q->h.incompatible & QCOW2_DATA_FILE) != 0;
 	warn_stale(im, &q->h);
-	q->l1_offset = q->h.l1_offset;
-	q->l1_entries = q->h.l1_entries;
 	if (copy_text(&im->backing, q->h.backing, e) ||
 		copy_text(&im->backing_format, q->h.backing_format, e) ||
 		copy_text(&im->data_name, q->h.data_file, e))
@@ -152,10 +160,8 @@ qcow2_reload(struct image *im, struct err *e)
 	struct qcow2 *q = qcow2_of(im);
 	uint64_t size;
 
-	if (file_size(im->file, &size, e) || load_header(im, &q->h, e))
+	if (file_size(im->file, &size, e) || load_active(im, q, e))
 		return -1;
-	q->l1_offset = q->h.l1_offset;
-	q->l1_entries = q->h.l1_entries;
 	qcow2_cache_close(q->cache);
 	q->cache = NULL;
 	return open_data(im, q, e);

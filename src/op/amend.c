@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Amend: one step after another, each on the image as the last one left it. */
+/*
+ * Amend: one step after another, each on the image as the last one left it.
+ * The image is opened and locked once.
+ */
 #include "op/amend.h"
 
 #include <string.h>
@@ -195,34 +198,30 @@ run_part(const struct amend_request *rq, struct inplace *p, enum part part,
 static int
 run(const struct amend_request *rq, struct amend_result *ret, struct err *e)
 {
-	struct qcow2_header h = {0};
+	CLEANUP(inplace_close) struct inplace p = {0};
 	struct parts parts = {.watch = rq->image.watch};
 	const struct watch w = {.progress = on_progress, .arg = &parts};
+	struct qcow2_header h; /* as it was */
 
+	if (inplace_open(&p, &rq->image, e) < 0)
+		return -1;
+	ret->format = p.format;
+	ret->opened = true;
+	if (p.format != FORMAT_QCOW2)
+		return err_set(e, ERR_UNSUPPORTED,
+			"a raw image has nothing to amend");
+	h = qcow2_of(p.chain->im[0])->h;
+	if (check(rq, &h, e) < 0 || (due(rq, &h, PART_DOWNGRADE) &&
+		check_downgrade(rq, &p, e) < 0))
+		return -1;
+	for (unsigned part = 0; part < PARTS; part++)
+		parts.n += takes_time((enum part)part) &&
+			due(rq, &h, (enum part)part);
 	for (unsigned part = 0; part < PARTS; part++) {
-		CLEANUP(inplace_close) struct inplace p = {0};
-
-		if (ret->opened && !due(rq, &h, (enum part)part))
-			continue;
-		if (inplace_open(&p, &rq->image, e) < 0)
-			return -1;
-		ret->format = p.format;
-		if (p.format == FORMAT_QCOW2 && !ret->opened)
-			h = qcow2_of(p.chain->im[0])->h;
-		ret->opened = true;
-		if (p.format != FORMAT_QCOW2)
-			return err_set(e, ERR_UNSUPPORTED,
-				"a raw image has nothing to amend");
-		if (part == 0 && (check(rq, &h, e) < 0 ||
-			(due(rq, &h, PART_DOWNGRADE) &&
-				check_downgrade(rq, &p, e) < 0)))
-			return -1;
-		for (unsigned i = 0; part == 0 && i < PARTS; i++)
-			parts.n += takes_time((enum part)i) &&
-				due(rq, &h, (enum part)i);
 		if (!due(rq, &h, (enum part)part))
 			continue;
-		if (run_part(rq, &p, (enum part)part, &w, e) < 0)
+		if (run_part(rq, &p, (enum part)part, &w, e) < 0 ||
+			inplace_again(&p, e) < 0)
 			return -1;
 		if (takes_time((enum part)part) && ++parts.done < parts.n)
 			on_progress(&parts, 0, 1);

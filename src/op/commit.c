@@ -79,7 +79,6 @@ open_base(struct job *j, struct err *e)
 		.watch = j->rq->image.watch,
 	};
 
-	inplace_close(&j->base);
 	/* its data file's reader would stand in the writer's way */
 	if (im->data_file)
 		lock_release(im->data_file);
@@ -113,7 +112,7 @@ grow_base(struct job *j, struct err *e)
 		return 0;
 	if (qcow2_resize(j->base.chain, &q, e) < 0)
 		return -1;
-	return open_base(j, e);
+	return inplace_again(&j->base, e);
 }
 
 static int

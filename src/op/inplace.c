@@ -213,6 +213,19 @@ inplace_open(struct inplace *ret, const struct inplace_request *rq,
 	return 0;
 }
 
+int
+inplace_again(struct inplace *p, struct err *e)
+{
+	struct image *top = p->chain->im[0];
+	uint64_t size;
+
+	if ((p->data && file_size(p->data, &size, e) < 0) ||
+		qcow2_reload(top, e) < 0)
+		return -1;
+	p->chain->size = top->size;
+	return 0;
+}
+
 void
 inplace_close(struct inplace *p)
 {

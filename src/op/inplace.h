@@ -54,6 +54,8 @@ struct inplace {
  */
 int inplace_open(struct inplace *ret, const struct inplace_request *rq,
 	struct err *e);
+/* A qcow2 after a change that left its chain stale, without letting go of it. */
+int inplace_again(struct inplace *p, struct err *e);
 /* The same file, open for writing, under the same name and without locks; f
  * gives up the ones that it has, which would stand in the way. */
 int inplace_reopen(struct file *f, struct file **ret, struct err *e);
