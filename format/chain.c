@@ -117,7 +117,8 @@ append(struct chain *c, struct file *f, enum format format,
 
 	if (rq->check && c->n == 0)
 		flags |= IMAGE_CHECK;
-	if (grow(c, e) || lock_format(f, &format, rq, e)) {
+	if (grow(c, e) || (!(rq->no_locks && c->n == 0) &&
+				  lock_format(f, &format, rq, e))) {
 		file_close(f);
 		return -1;
 	}

@@ -29,6 +29,7 @@ struct chain_request {
 				* which needs no leave; or NULL */
 	bool no_backing;       /* open the top only */
 	bool force_share;      /* take no locks */
+	bool no_locks;         /* none of the top alone */
 	bool share_raw;        /* others may write to raw images: lock.h */
 	bool check;            /* the top with IMAGE_CHECK */
 	bool no_data_file;     /* an external data file is not opened */

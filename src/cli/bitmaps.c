@@ -35,6 +35,7 @@ bitmaps_copy(const struct convert_request *rq, struct err *e)
 		.path = rq->target,
 		.format = FORMAT_QCOW2,
 		.no_backing = true,
+		.no_locks = rq->target_no_locks,
 		.gate = &g,
 		.watch = rq->watch,
 	};

@@ -28,6 +28,7 @@ run(const struct options_args *a, struct amend_request *rq, struct err *e)
 		.dirfd = s.dirfd,
 		.path = s.path,
 		.data_path = s.data_path,
+		.no_locks = s.no_locks,
 		.format = s.format,
 		.gate = &g,
 	};

@@ -152,6 +152,7 @@ target(struct job *j, struct convert_request *rq, struct err *e)
 			return err_set(e, ERR_UNSUPPORTED, "data-file.filename "
 				"of a target is not supported");
 		rq->target = j->target.path;
+		rq->target_no_locks = j->target.no_locks;
 		if (j->target.format != FORMAT_PROBE)
 			format = j->target.format;
 	}

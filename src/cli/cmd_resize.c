@@ -52,6 +52,7 @@ run(const struct options_args *a, const char *size, struct err *e)
 	rq.gate = &g;
 	rq.path = s.path;
 	rq.data_path = s.data_path;
+	rq.no_locks = s.no_locks;
 	rq.format = s.format;
 	rq.preallocation = (enum preallocation)mode;
 	progress_start(&p, "resize", false, false, a->quiet, -1,

@@ -40,7 +40,8 @@ amend(const struct options_args *a, const struct source *s,
 		.image = {
 			.dirfd = s->dirfd,
 			.path = s->path,
-		.data_path = s->data_path,
+			.data_path = s->data_path,
+			.no_locks = s->no_locks,
 			.format = s->format,
 			.allow_probed = !g->safe,
 			.gate = g,
@@ -116,7 +117,7 @@ compat_amend(const struct options_args *a)
 		return 1;
 	if (imgopts_wants_help(&a->options))
 		return compat_options_amend_help("qcow2");
-	status = compat_source(a, a->operands.v[0], &n, &s, &g) ? 1
+	status = compat_inplace_source(a, a->operands.v[0], &n, &s, &g) ? 1
 		: amend(a, &s, &g, durable);
 	name_free(&n);
 	return status;

@@ -69,6 +69,7 @@ change(const struct options_args *a, struct bitmap_request *rq,
 		.dirfd = s->dirfd,
 		.path = s->path,
 		.data_path = s->data_path,
+		.no_locks = s->no_locks,
 		.format = s->format,
 		.allow_probed = !g->safe,
 		.no_backing = true,
@@ -130,7 +131,7 @@ compat_bitmap(const struct options_args *a)
 	if (a->operands.n != 2)
 		return compat_fail("Expecting filename and bitmap name");
 	rq.name = a->operands.v[1];
-	status = compat_source(a, a->operands.v[0], &n, &s, &g) ? 1
+	status = compat_inplace_source(a, a->operands.v[0], &n, &s, &g) ? 1
 		: change(a, &rq, &s, &g);
 	name_free(&n);
 	return status;

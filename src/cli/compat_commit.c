@@ -48,7 +48,7 @@ commit(const struct options_args *a, struct commit_request *rq)
 	struct gate g;
 	int status = 0, r;
 
-	if (compat_source(a, shown, &n, &s, &g)) {
+	if (compat_inplace_source(a, shown, &n, &s, &g)) {
 		name_free(&n);
 		return 1;
 	}

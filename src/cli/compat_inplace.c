@@ -7,6 +7,18 @@
 #include <string.h>
 
 int
+compat_inplace_source(const struct options_args *a, const char *operand,
+	struct name *n, struct source *s, struct gate *g)
+{
+	if (compat_source(a, operand, n, s, g))
+		return 1;
+	if (n->force_share)
+		return compat_fail("Could not open '%s': force-share=on can "
+			"only be used with read-only images", operand);
+	return 0;
+}
+
+int
 compat_inplace_failed(const char *shown, const char *path,
 	const struct err *e)
 {

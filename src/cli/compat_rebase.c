@@ -76,7 +76,7 @@ rebase(const struct options_args *a, struct rebase_request *rq)
 	struct gate g;
 	int status = 0, r;
 
-	if (compat_source(a, shown, &n, &s, &g)) {
+	if (compat_inplace_source(a, shown, &n, &s, &g)) {
 		name_free(&n);
 		return 1;
 	}

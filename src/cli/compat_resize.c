@@ -119,13 +119,14 @@ resize(const struct options_args *a, struct resize_request *rq)
 	struct gate g;
 	int status = 0;
 
-	if (compat_source(a, shown, &n, &s, &g)) {
+	if (compat_inplace_source(a, shown, &n, &s, &g)) {
 		name_free(&n);
 		return 1;
 	}
 	rq->dirfd = s.dirfd;
 	rq->path = s.path;
 	rq->data_path = s.data_path;
+	rq->no_locks = s.no_locks;
 	rq->format = s.format;
 	rq->allow_probed = !g.safe;
 	rq->gate = &g;

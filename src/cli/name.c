@@ -140,7 +140,7 @@ set_key(struct name *n, const char *key, const char *value, bool inner,
 		else if (strcmp(key, "cache.direct") == 0)
 			n->direct = parse_bool(value, &on, e) == 0 && on;
 		else if (strcmp(key, "force-share") == 0)
-			n->no_locks = parse_bool(value, &on, e) == 0 && on;
+			n->force_share = parse_bool(value, &on, e) == 0 && on;
 		return 0;
 	}
 	if (!inner && n->format != FORMAT_RAW &&
@@ -269,7 +269,8 @@ name_source(const struct name *n, enum format a_format)
 		.data_path = n->data_path,
 		.fd = -1,
 		.format = a_format != FORMAT_PROBE ? a_format : n->format,
-		.force_share = n->no_locks,
+		.force_share = n->force_share,
+		.no_locks = n->no_locks,
 		.direct = n->direct,
 	};
 }

@@ -18,6 +18,7 @@ struct name {
 	char *data_path;    /* data-file.filename, or NULL; owned */
 	enum format format; /* FORMAT_PROBE when the name does not say */
 	bool no_locks;      /* locking=off */
+	bool force_share;   /* force-share=on */
 	bool direct;        /* cache.direct=on */
 };
 

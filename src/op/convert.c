@@ -180,7 +180,7 @@ check_apart(const struct job *j, const struct file *f, struct err *e)
 }
 
 static int
-open_data_target(struct job *j, bool direct, bool prefer, struct err *e)
+open_data_target(struct job *j, unsigned flags, struct err *e)
 {
 	const struct convert_request *rq = j->rq;
 
@@ -188,7 +188,7 @@ open_data_target(struct job *j, bool direct, bool prefer, struct err *e)
 		return err_set(e, ERR_USAGE,
 			"the image cannot be its own data file");
 	if (target_open(&j->data, rq->target_dirfd, rq->qcow2.data_file, -1,
-		    false, direct, prefer, e) ||
+		    flags, e) ||
 		check_apart(j, j->data.file, e))
 		return -1;
 	if (!file_same(j->data.file, j->target.file))
@@ -235,6 +235,7 @@ open_old(struct job *j, struct err *e)
 		.path = rq->target,
 		.format = FORMAT_QCOW2,
 		.must_be_clean = rq->gate->safe,
+		.no_locks = rq->target_no_locks,
 		.gate = &g,
 		.watch = rq->watch,
 	};
@@ -257,13 +258,18 @@ static int
 open_target(struct job *j, struct err *e)
 {
 	const struct convert_request *rq = j->rq;
-	bool direct = rq->cache == CACHE_NONE || rq->cache == CACHE_DIRECTSYNC;
-	bool prefer = rq->cache == CACHE_AUTO && direct_pays(j->size);
+	unsigned how = TARGET_NEW, flags;
 
 	if (rq->no_create && rq->target_format == FORMAT_QCOW2)
 		return open_old(j, e);
+	if (rq->cache == CACHE_NONE || rq->cache == CACHE_DIRECTSYNC)
+		how = TARGET_DIRECT;
+	else if (rq->cache == CACHE_AUTO && direct_pays(j->size))
+		how = TARGET_PREFER_DIRECT;
+	flags = how | (rq->no_create ? TARGET_MUST_EXIST : 0) |
+		(rq->target_no_locks ? TARGET_NO_LOCKS : 0);
 	if (target_open(&j->target, rq->target_dirfd, rq->target,
-		    rq->target_fd, rq->no_create, direct, prefer, e) ||
+		    rq->target_fd, flags, e) ||
 		check_apart(j, j->target.file, e))
 		return -1;
 	if ((rq->no_create || j->target.file->is_block) && check_room(j,
@@ -273,7 +279,7 @@ open_target(struct job *j, struct err *e)
 		return err_set(e, ERR_UNSUPPORTED,
 			"qcow2 on a block device is not supported");
 	if (rq->target_format == FORMAT_QCOW2 && rq->qcow2.data_file)
-		return open_data_target(j, direct, prefer, e);
+		return open_data_target(j, how, e);
 	return 0;
 }
 

@@ -138,7 +138,7 @@ open_target(struct job *j, struct target *t, const char *path, struct err *e)
 		err_sys(e, EEXIST, "cannot create");
 		return err_file(e, path);
 	}
-	if (target_open(t, j->rq->dirfd, path, -1, false, false, false, e))
+	if (target_open(t, j->rq->dirfd, path, -1, TARGET_NEW, e))
 		return -1;
 	if (!t->publish && j->rq->exclusive) {
 		err_sys(e, EEXIST, "cannot create");

@@ -134,8 +134,8 @@ open_target(struct job *j, struct err *e)
 	struct file *f;
 
 	j->stage = DD_CREATE;
-	if (target_open(&j->target, rq->target_dirfd, rq->target, -1, false,
-		    false, false, e) || check_apart(j, e))
+	if (target_open(&j->target, rq->target_dirfd, rq->target, -1,
+		    TARGET_NEW, e) || check_apart(j, e))
 		return -1;
 	f = j->target.file;
 	if (f->is_block && rq->target_format == FORMAT_QCOW2)

@@ -122,19 +122,20 @@ walk(const struct source *s, const struct gate *g, bool chain,
 	struct info_result *r, struct identity *seen, struct image **im,
 	unsigned depth_max, struct err *e)
 {
+	bool share = s->force_share || s->no_locks;
 	struct file *f;
 
 	if (source_file(s, &f, e))
 		return -1;
 	seen[0].dev = f->dev;
 	seen[0].ino = f->ino;
-	if (add(r, f, s->format, s->force_share, im, e))
+	if (add(r, f, s->format, share, im, e))
 		return -1;
 	while (chain && (*im)->backing) {
 		if (r->n >= depth_max)
 			return err_set(e, ERR_LIMIT, "the backing chain has "
 				"more than %u images", depth_max);
-		if (step(r, g, s->force_share, seen, im, e))
+		if (step(r, g, share, seen, im, e))
 			return -1;
 	}
 	return 0;

@@ -23,6 +23,7 @@ inplace_of(const struct source *s, const struct gate *g)
 		.dirfd = s->dirfd,
 		.path = s->path,
 		.data_path = s->data_path,
+		.no_locks = s->no_locks,
 		.format = s->format,
 		.gate = g,
 	};
@@ -101,6 +102,7 @@ open_chain(struct inplace *p, const struct inplace_request *rq, struct err *e)
 		.format = FORMAT_QCOW2,
 		.gate = rq->gate ? rq->gate : &nothing,
 		.no_backing = rq->no_backing,
+		.no_locks = rq->no_locks,
 		.data_path = rq->data_path,
 		.no_data_file = rq->check && rq->no_backing,
 		.check = rq->check,
@@ -202,7 +204,8 @@ inplace_open(struct inplace *ret, const struct inplace_request *rq,
 	if ((rq->path &&
 		    file_open(&p.file, rq->dirfd, rq->path, FILE_WRITE, e) <
 			    0) ||
-		lock_image(p.file, LOCK_WRITER_USE, keep, e) < 0 ||
+		(!rq->no_locks &&
+			lock_image(p.file, LOCK_WRITER_USE, keep, e) < 0) ||
 		decide_format(rq, p.file, &p.format, e) < 0 ||
 		(p.format == FORMAT_QCOW2 && open_chain(&p, rq, e) < 0) ||
 		make_ready(&p, rq, e) < 0) {

@@ -26,6 +26,7 @@ struct inplace_request {
 	bool allow_probed;
 	bool no_backing; /* a qcow2 without the files below it */
 	bool must_be_clean; /* as under gate->safe */
+	bool no_locks; /* of the image itself: locking=off */
 	/* the caller will check it: it is opened broken or not */
 	bool check;
 	const char *data_path; /* as chain_request's; or NULL */
@@ -47,10 +48,11 @@ struct inplace {
 };
 
 /*
- * Takes QEMU's writer locks. Nothing is changed, but where a qcow2 was left
- * dirty: it is repaired first, as `check -r all` does, with all its messages
- * (watch->found). Under the safe policy (gate->safe) a qcow2 must pass a full
- * check before; leaks are no fault. ERR_DENIED.
+ * Takes QEMU's writer locks, which last until it is closed. Nothing is changed,
+ * but where a qcow2 was left dirty: it is repaired first, as `check -r all`
+ * does, with all its messages (watch->found). Under the safe policy
+ * (gate->safe) a qcow2 must pass a full check before; leaks are no fault.
+ * ERR_DENIED.
  */
 int inplace_open(struct inplace *ret, const struct inplace_request *rq,
 	struct err *e);

@@ -135,6 +135,7 @@ resize_run(const struct resize_request *rq, struct resize_result *ret,
 		.format = rq->format,
 		.allow_probed = rq->allow_probed,
 		.data_path = rq->data_path,
+		.no_locks = rq->no_locks,
 		.gate = rq->gate,
 		.watch = rq->watch,
 	};

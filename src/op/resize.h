@@ -33,6 +33,7 @@ struct resize_request {
 	enum preallocation preallocation;
 	bool durable;
 	const char *data_path; /* as inplace_request's; or NULL */
+	bool no_locks;         /* locking=off */
 	/* for the backing and data files, which a qcow2 needs: where the
 	 * backing file is longer, zeros must hide it. NULL: neither is
 	 * opened, and an image that has one is refused */

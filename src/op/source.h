@@ -19,6 +19,7 @@ struct source {
 	const char *snapshot; /* internal snapshot, or NULL */
 	const char *snapshot_id, *snapshot_name; /* see struct chain_request */
 	bool force_share;     /* -U */
+	bool no_locks;        /* locking=off; -U is no less for who reads */
 	bool share_raw;       /* others may write to raw images: io/lock.h */
 	bool direct;          /* -T none, directsync */
 	bool verbatim;        /* see IMAGE_VERBATIM */

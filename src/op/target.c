@@ -16,31 +16,36 @@
 #define LINKS_MAX 40 /* the kernel's */
 
 static int
-open_existing(struct target *t, int dirfd, const char *path, bool direct,
-	bool prefer_direct, struct err *e)
+lock(struct target *t, unsigned flags, struct err *e)
 {
-	unsigned flags = FILE_WRITE;
-	int r = -1;
-
-	if (direct || prefer_direct)
-		r = file_open(&t->file, dirfd, path, flags | FILE_DIRECT, e);
-	if (r && !direct)
-		r = file_open(&t->file, dirfd, path, flags, e);
-	if (r)
-		return -1;
-	return lock_image(t->file, LOCK_WRITER_USE, LOCK_WRITER_KEEP, e);
+	return flags & TARGET_NO_LOCKS ? 0 : lock_image(t->file,
+		LOCK_WRITER_USE, LOCK_WRITER_KEEP, e);
 }
 
 static int
-begin_new(struct target *t, int dirfd, const char *path, bool direct,
-	bool prefer_direct, struct err *e)
+open_existing(struct target *t, int dirfd, const char *path, unsigned flags,
+	struct err *e)
 {
 	int r = -1;
 
-	if (direct || prefer_direct)
+	if (flags & (TARGET_DIRECT | TARGET_PREFER_DIRECT))
+		r = file_open(&t->file, dirfd, path, FILE_WRITE | FILE_DIRECT,
+			e);
+	if (r && !(flags & TARGET_DIRECT))
+		r = file_open(&t->file, dirfd, path, FILE_WRITE, e);
+	return r ? -1 : lock(t, flags, e);
+}
+
+static int
+begin_new(struct target *t, int dirfd, const char *path, unsigned flags,
+	struct err *e)
+{
+	int r = -1;
+
+	if (flags & (TARGET_DIRECT | TARGET_PREFER_DIRECT))
 		r = publish_begin(&t->publish, dirfd, path, FILE_DIRECT, 0644,
 			e);
-	if (r && !direct)
+	if (r && !(flags & TARGET_DIRECT))
 		r = publish_begin(&t->publish, dirfd, path, 0, 0644, e);
 	if (r)
 		return -1;
@@ -85,7 +90,7 @@ behind_links(int dirfd, const char *path, char **ret, struct err *e)
 
 int
 target_open(struct target *t, int dirfd, const char *path, int fd,
-	bool must_exist, bool direct, bool prefer_direct, struct err *e)
+	unsigned flags, struct err *e)
 {
 	CLEANUP_FREE char *real = NULL;
 	struct stat st;
@@ -94,15 +99,13 @@ target_open(struct target *t, int dirfd, const char *path, int fd,
 	if (!path) {
 		if (file_from_fd(&t->file, fd, "target", e))
 			return -1;
-		return lock_image(t->file, LOCK_WRITER_USE, LOCK_WRITER_KEEP,
-			e);
+		return lock(t, flags, e);
 	}
-	if (must_exist || fstatat(dirfd, path, &st, 0) == 0)
-		return open_existing(t, dirfd, path, direct, prefer_direct,
-			e);
+	if ((flags & TARGET_MUST_EXIST) || fstatat(dirfd, path, &st, 0) == 0)
+		return open_existing(t, dirfd, path, flags, e);
 	if (behind_links(dirfd, path, &real, e))
 		return -1;
-	if (begin_new(t, dirfd, real, direct, prefer_direct, e) == 0)
+	if (begin_new(t, dirfd, real, flags, e) == 0)
 		return 0;
 	/* by the name that the caller knows */
 	if (e)

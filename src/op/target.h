@@ -18,14 +18,21 @@ struct target {
 	bool changed;            /* existing: a byte was changed */
 };
 
+enum target_flags {
+	TARGET_NEW = 0,
+	TARGET_MUST_EXIST = 1 << 0,    /* -n */
+	TARGET_DIRECT = 1 << 1,        /* O_DIRECT */
+	TARGET_PREFER_DIRECT = 1 << 2, /* where the file system lets us */
+	TARGET_NO_LOCKS = 1 << 3,      /* locking=off */
+};
+
 /*
- * path (relative to dirfd), or fd when path is NULL. must_exist: -n. direct
- * opens with O_DIRECT; prefer_direct does where the file system lets us.
+ * path (relative to dirfd), or fd when path is NULL.
  * A symbolic link to nothing means the name behind it.
  * An existing file gets QEMU's writer locks and is not changed yet.
  */
 int target_open(struct target *t, int dirfd, const char *path, int fd,
-	bool must_exist, bool direct, bool prefer_direct, struct err *e);
+	unsigned flags, struct err *e);
 /* Before the first byte: empties an existing regular file. */
 int target_clear(struct target *t, struct err *e);
 /* Whole: synced when durable, and published when new. *ret_nsec: time that

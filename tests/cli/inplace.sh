@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Changes in place: refused before the first changed byte, bounded on hostile
-# images.
+# images, with the locks that the caller asks for.
 . "${top_srcdir:-.}/tests/lib.sh"
 mkimage=$top_builddir/mkimage
 [ -x "$mkimage" ] || { echo "no mkimage in this build"; exit 77; }
@@ -101,4 +101,50 @@ expect 0 "$byre" qemu-img commit -q over
 expect 0 "$byre" qemu-img compare over data.raw
 expect 0 "$byre" qemu-img check -q over
 
+command -v python3 >/dev/null || { echo "no python3: no locks"; finish; }
+cat >hold.py <<'END'
+# hold.py FILE COMMAND...: while another has it open for writing
+import fcntl, os, struct, subprocess, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+for byte in (100, 101, 103, 201, 203):
+    fcntl.fcntl(fd, 37, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, byte, 1, 0))
+sys.exit(subprocess.call(sys.argv[2:]))
+END
+# held FILE COMMAND [-OPTION...] WORD...: FILE among the words is the image
+held() {
+	file=$1
+	shift
+	list=driver=qcow2,file.driver=file,file.filename=$file
+	for more in "" ,file.locking=off ,file.force-share=on; do
+		code=1
+		[ "$more" = ,file.locking=off ] && code=0
+		expect $code python3 hold.py $file "$byre" qemu-img \
+			$(echo "$* " | sed "s/ FILE / $list$more /")
+	done
+	one_line "*force-share=on can only be used with read-only images*"
+}
+rm -f t
+"$byre" create -f qcow2 t 1M
+"$byre" create -f qcow2 low 1M
+"$byre" qemu-img create -q -f qcow2 -b low -F qcow2 top
+held t amend --image-opts -o lazy_refcounts=on FILE
+held t bitmap --image-opts --add FILE b
+held t bitmap --image-opts --remove FILE b
+held t check --image-opts -r all FILE
+held t resize --image-opts FILE 2M
+held t snapshot --image-opts -c s FILE
+held top commit --image-opts -q FILE
+held top rebase --image-opts -u -b low -F qcow2 FILE
+for more in "" ,file.locking=off; do
+	code=1
+	[ "$more" = ,file.locking=off ] && code=0
+	expect $code python3 hold.py t "$byre" qemu-img convert -n \
+		--target-image-opts data.raw \
+		driver=qcow2,file.filename=t$more
+	expect $code python3 hold.py t "$byre" convert -n \
+		--target-image-opts data.raw \
+		driver=qcow2,file.filename=t$more
+done
+name='json:{"driver":"qcow2","file":{"filename":"t","locking":"off"}}'
+expect 0 python3 hold.py t "$byre" resize "$name" 3M
 finish
