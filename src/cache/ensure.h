@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An image becomes a base: staged, inspected, converted, digested, durable,
+ * and only then under its name. Whoever comes meanwhile waits for its lock and
+ * finds it there.
+ */
+#ifndef CACHE_ENSURE_H
+#define CACHE_ENSURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/watch.h"
+#include "cache/journal.h"
+#include "cache/record.h"
+#include "cache/store.h"
+#include "format/probe.h"
+
+/* Digests of the source's bytes, hex, "" where not computed. */
+struct ensure_digests {
+	char md5[33];
+	char sha256[65];
+	char sha512[RECORD_HEX];
+};
+
+struct ensure_request {
+	const struct store *store; /* opened with create */
+	const char *id;
+	/*
+	 * The source, in one of two ways. A file that can be read now: an fd
+	 * of the caller's, nothing about its bytes being checked. Or a
+	 * function that puts the source's bytes into fd, an empty file in
+	 * staging, and has checked what the caller expects of them when it
+	 * returns 0; it is called under the image's lock, once, and only when
+	 * the image is not there.
+	 */
+	int source_fd; /* or -1 */
+	int (*fetch)(void *arg, int fd, struct ensure_digests *ret,
+		struct err *e);
+	void *fetch_arg;
+	const char *source_name;  /* for messages and the record */
+	enum format format;       /* FORMAT_PROBE: detect */
+	uint64_t max_size;        /* of the virtual size; 0: no limit */
+	bool kernel;     /* cached byte by byte, whatever it looks like */
+	bool keep_qcow2; /* a qcow2 is cached as it is, after a full check */
+	bool wait;       /* for others who make it; else ERR_BUSY */
+	unsigned workers; /* 0: as many as there are CPUs */
+	const struct watch *watch;
+	const struct journal *journal;
+};
+
+struct ensure_result {
+	bool added;              /* else it was there */
+	bool waited;             /* for somebody else's work */
+	char name[LAYOUT_NAME];  /* beneath _base */
+	uint64_t file_size;
+	/* from here on: known of what has a record that describes it, or was
+	 * added now; of a base that Nova made they are not read */
+	bool recorded;
+	enum format format;
+	uint64_t virtual_size;
+	bool has_digest;
+	struct digest_value digest;
+	uint64_t bytes_data;     /* added: written as data */
+};
+
+/*
+ * Safe to repeat. A base that is there is touched, its tables are not read;
+ * one that is empty, or is not as long as its record says (same inode), is
+ * ERR_CORRUPT: it is damaged, and in use perhaps. The source must pass the
+ * safe policy (deep), else ERR_DENIED and nothing is left.
+ */
+int ensure_run(const struct ensure_request *rq, struct ensure_result *ret,
+	struct err *e);
+
+#endif
