@@ -393,7 +393,7 @@ byre_digest(const struct byre_source *source,
 	if (api_take_source(&s, NULL, source, e) || api_take_policy(&p, policy, e) ||
 		api_take_watch(&w, watch, e))
 		return -1;
-	if (convert_digest(&s, &p.gate, 0, ENGINE_AUTO, &w, &r, &err))
+	if (convert_digest(&s, &p.gate, 0, ENGINE_AUTO, NULL, &w, &r, &err))
 		return api_fail(e, &err);
 	digest_text(&r.digest, ret);
 	return 0;

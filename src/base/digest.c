@@ -146,6 +146,8 @@ digest_add_leaf(struct digest *d, const struct digest_value *leaf)
 		digest_add_zeros(d, 1);
 		return;
 	}
+	if (d->tap)
+		d->tap->leaf(d->tap->arg, leaf, 0);
 	flush(d);
 	push(d, 0, *leaf);
 	d->count++;
@@ -155,6 +157,8 @@ digest_add_leaf(struct digest *d, const struct digest_value *leaf)
 void
 digest_add_zeros(struct digest *d, uint64_t nblocks)
 {
+	if (d->tap && nblocks)
+		d->tap->leaf(d->tap->arg, NULL, nblocks);
 	d->count += nblocks;
 	d->pending += nblocks;
 }

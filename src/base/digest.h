@@ -35,6 +35,15 @@ struct digest_value {
 	uint8_t b[16];
 };
 
+/* Hears of the blocks in guest order, those at the end that are all zeros
+ * included: a leaf that is not the zero block's, or NULL and a number of zero
+ * blocks. */
+struct digest_tap {
+	void (*leaf)(void *arg, const struct digest_value *leaf,
+		uint64_t zeros);
+	void *arg;
+};
+
 /* Feed leaves in guest order. State is about 8 KiB; no allocation. The members
  * are digest.c's own. */
 struct digest {
@@ -44,6 +53,7 @@ struct digest {
 	uint32_t used[DIGEST_LEVELS]; /* children present per level */
 	struct digest_value zero[DIGEST_LEVELS + 1]; /* all-zero subtrees */
 	uint64_t pending; /* zero blocks seen since the last non-zero one */
+	const struct digest_tap *tap; /* to be set after digest_init; or NULL */
 	/* digest_feed: the block that is not complete yet */
 	uint64_t part_len;
 	_Alignas(64) uint8_t part[DIGEST_PART];

@@ -56,8 +56,8 @@ one(struct job *job, struct source *s, const char *shown, struct buf *out,
 	progress_start(&p, "digest", job->a->progress, true, job->a->quiet,
 		job->progress_fd, report_warning);
 	report_started();
-	r = convert_digest(s, &job->gate, job->workers, job->engine, &p.watch,
-		&result, e);
+	r = convert_digest(s, &job->gate, job->workers, job->engine, NULL,
+		&p.watch, &result, e);
 	progress_end(&p, r == 0);
 	if (r)
 		return err_file(e, shown);

@@ -389,6 +389,7 @@ run(struct job *j, struct convert_result *ret, struct err *e)
 		.copy_range = rq->copy_range,
 		.salvage = rq->salvage,
 		.digest = rq->digest,
+		.digest_tap = rq->digest_tap,
 		.rate_limit = rq->rate_limit,
 		.max_bytes = rq->max_size,
 		.flush_early = rq->cache == CACHE_AUTO &&
@@ -421,7 +422,7 @@ static int
 convert_job(struct job *j, struct convert_result *ret, struct err *e)
 {
 	const struct convert_request *rq = j->rq;
-	bool durable = rq->cache != CACHE_UNSAFE;
+	bool durable = rq->cache != CACHE_UNSAFE && !rq->caller_syncs;
 	bool new_data;
 
 	if (check_usage(rq, e) || open_sources(j, e))
@@ -479,8 +480,8 @@ convert_run(const struct convert_request *rq, struct convert_result *ret,
 
 int
 convert_digest(const struct source *s, const struct gate *g, unsigned workers,
-	enum engine_kind engine, const struct watch *w,
-	struct convert_result *ret, struct err *e)
+	enum engine_kind engine, const struct digest_tap *tap,
+	const struct watch *w, struct convert_result *ret, struct err *e)
 {
 	struct pipeline_result pr = {0};
 	struct scan_source src = {0};
@@ -501,6 +502,7 @@ convert_digest(const struct source *s, const struct gate *g, unsigned workers,
 			.size = src.size,
 			.sink = &sink,
 			.digest = true,
+			.digest_tap = tap,
 			.engine = engine,
 			.workers = workers,
 			.watch = w,

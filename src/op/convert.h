@@ -51,8 +51,11 @@ struct convert_request {
 	uint64_t rate_limit;          /* bytes per second, 0: none */
 	uint64_t max_size;            /* most bytes to write; 0: no limit */
 	bool digest;                  /* compute the content digest */
+	const struct digest_tap *digest_tap; /* and hear of its leaves; or
+					      * NULL */
 
 	enum cache_mode cache;        /* -t */
+	bool caller_syncs;            /* target_fd: the caller flushes it */
 	enum engine_kind engine;
 	unsigned workers;             /* 0: pool_cpus() */
 	const struct watch *watch;
@@ -74,9 +77,11 @@ struct convert_result {
 int convert_run(const struct convert_request *rq, struct convert_result *ret,
 	struct err *e);
 
-/* Reads a source and digests what the guest sees. */
+/* Reads a source and digests what the guest sees. tap hears of the leaves; it
+ * may be NULL. */
 int convert_digest(const struct source *s, const struct gate *g,
-	unsigned workers, enum engine_kind engine, const struct watch *w,
+	unsigned workers, enum engine_kind engine,
+	const struct digest_tap *tap, const struct watch *w,
 	struct convert_result *ret, struct err *e);
 
 #endif

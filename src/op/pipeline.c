@@ -496,6 +496,7 @@ set_up(struct pipeline *p, const struct pipeline_request *rq)
 		p->slots = (unsigned)units_max(2, units_min(SLOTS_MAX,
 			SLOT_MEMORY / (2 * p->scan.window)));
 	digest_init(&p->digest);
+	p->digest.tap = rq->digest_tap;
 	pool_order_init(&p->order);
 	pthread_mutex_init(&p->scan_mutex, NULL);
 	pthread_mutex_init(&p->watch_mutex, NULL);

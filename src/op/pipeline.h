@@ -44,6 +44,9 @@ struct pipeline_request {
 	bool copy_range;        /* copy inside the kernel where it can */
 	bool salvage;
 	bool digest;
+	/* with digest: hears of the blocks, in guest order and one call at a
+	 * time, from any worker; or NULL */
+	const struct digest_tap *digest_tap;
 	uint64_t rate_limit;    /* bytes per second, 0: none */
 	uint64_t max_bytes;     /* most data bytes, 0: no limit */
 	bool flush_early;       /* start write-back as we go */
