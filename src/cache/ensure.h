@@ -28,14 +28,15 @@ struct ensure_request {
 	const struct store *store; /* opened with create */
 	const char *id;
 	/*
-	 * The source, in one of two ways. A file that can be read now: an fd
-	 * of the caller's, nothing about its bytes being checked. Or a
-	 * function that puts the source's bytes into fd, an empty file in
-	 * staging, and has checked what the caller expects of them when it
-	 * returns 0; it is called under the image's lock, once, and only when
-	 * the image is not there.
+	 * The source, in one of three ways; it is asked for under the image's
+	 * lock, once, and only when the image is not there. A file that can
+	 * be read now, by its path or as an fd of the caller's, nothing about
+	 * its bytes being checked. Or a function that puts the source's bytes
+	 * into fd, an empty file in staging, and has checked what the caller
+	 * expects of them when it returns 0. Its runs of zeros may be holes.
 	 */
-	int source_fd; /* or -1 */
+	const char *source_path; /* or NULL */
+	int source_fd;           /* or -1 */
 	int (*fetch)(void *arg, int fd, struct ensure_digests *ret,
 		struct err *e);
 	void *fetch_arg;

@@ -9,7 +9,7 @@
  *   0  8  "byrelvs1"
  *   8  8  size of a block, DIGEST_BLOCK
  *  16  8  n, number of leaves
- *  24  8  digest_xxh64 of bytes 0-23 and the leaves
+ *  24  8  digest_xxh64 of bytes 0-23 and (8 bytes) digest_xxh64 of the leaves
  *  32  16n  leaves of blocks 0 .. n-1, where block n-1 is the last that is not
  *           all zeros (as in base/digest.h)
  */
@@ -59,10 +59,17 @@ struct record {
 	uint64_t file_size;
 	uint64_t ino, dev;
 	int64_t mtime_nsec;  /* at birth */
+	/* when the inode was made; 0: the file system does not tell. Inode
+	 * numbers are used again soon: record_store looks it up, and a record
+	 * whose inode has another time comes out of record_load with ino 0 */
+	int64_t born_nsec;
 	char *policy;       /* "safe" (deep), "none" ...; owned */
 	char *version;      /* of byre that wrote it; owned */
 	/* seconds since the epoch; 0: never */
-	int64_t created, used, verified;
+	int64_t created, verified;
+	/* last used, as far as byre was asked; the base's own mtime, which
+	 * Nova keeps up too, may be later */
+	int64_t used;
 	/* verify: a pass that was interrupted goes on at this guest byte */
 	uint64_t verify_at;
 	/* blocks that the last whole pass found changed; 0: none */

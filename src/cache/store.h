@@ -36,7 +36,8 @@ struct store_request {
 };
 
 struct store {
-	char *instances;  /* as given, without slashes at its end; owned */
+	char *instances;  /* as given, made absolute, without slashes at its
+			   * end; owned */
 	char *base;       /* path of the bases' directory; owned. Backing
 			   * names are made of it: <base>/<name> */
 	int instances_fd;
@@ -53,9 +54,15 @@ struct store {
 	bool give;         /* we are root and he is somebody else */
 };
 
+/* What may be closed though it was never opened. */
+#define STORE_NONE                                                             \
+	((struct store){.instances_fd = -1, .base_fd = -1, .locks_fd = -1,     \
+		.state_fd = -1, .staging_fd = -1, .records_fd = -1,            \
+		.quarantine_fd = -1})
+
 int store_open(struct store *ret, const struct store_request *rq,
 	struct err *e);
-void store_close(struct store *s); /* a zeroed store is not fine: fds */
+void store_close(struct store *s); /* twice is fine */
 
 /*
  * Opens the regular file `name` in dirfd. flags: O_RDONLY, O_RDWR or O_WRONLY.
@@ -73,8 +80,8 @@ int store_give(const struct store *s, int fd, struct err *e);
 
 /*
  * A file in staging: a random name that begins with `name`, empty, 0644, owned
- * by _base's owner, with an OFD write lock on all of it as long as the fd is
- * open: what can be locked belongs to nobody alive.
+ * by _base's owner, with an OFD write lock on its first byte as long as the fd
+ * is open: what can be locked as a whole belongs to nobody alive.
  */
 struct store_stage {
 	int fd;
@@ -85,8 +92,8 @@ int store_stage_open(const struct store *s, const char *name,
 	struct store_stage *ret, struct err *e);
 /*
  * fsync of the file, link() under _base/<name> (a name that exists is never
- * replaced: *ret_taken is true then, with 0, and the staged file goes), fsync
- * of _base. On success the stage's name is gone and its fd stays open.
+ * replaced: *ret_taken is true then, with 0, and nothing has changed), fsync
+ * of _base. Else the stage's name is gone and its fd stays open.
  */
 int store_stage_publish(const struct store *s, struct store_stage *st,
 	const char *name, bool *ret_taken, struct err *e);
