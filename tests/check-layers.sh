@@ -46,7 +46,7 @@ check_tree() {
 		if (from < 0 || to < 0)
 			printf "%s:%d: \"%s\" is in no known layer\n", \
 				FILENAME, FNR, inc
-		else if (to > from || (from == 5 && to > 1) ||
+		else if (to > from || (from == 5 && to > 1 && to != 5) ||
 			 (to == 5 && from != 5))
 			printf "%s:%d: \"%s\" is a layer above\n", \
 				FILENAME, FNR, inc

@@ -36,7 +36,7 @@ need_packages() {
 # shellcheck disable=SC2034 # used by those who source this
 BUILD_PACKAGES="gcc libc6-dev make autoconf automake libtool pkg-config
 	zlib1g-dev libzstd-dev libxxhash-dev libjansson-dev liburing-dev
-	libdeflate-dev"
+	libdeflate-dev libssl-dev"
 # shellcheck disable=SC2034
 TEST_PACKAGES="check qemu-utils python3 strace pmccabe e2fsprogs xz-utils
 	binutils libc-bin util-linux"
