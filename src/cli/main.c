@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "cli/cmd.h"
+#include "cli/cmd_cache.h"
 #include "cli/compat.h"
 #include "cli/report.h"
 #include "cli/signals.h"
@@ -64,6 +65,31 @@ usage(void)
 	for (i = 0; i < COUNT_OF(commands); i++)
 		buf_fmt(&out, "  %-9s %s\n", commands[i].table->command,
 			commands[i].table->summary);
+	buf_fmt(&out, "  %-9s %s\n", "cache", CMD_CACHE_SUMMARY);
+	return report_output(&out);
+}
+
+/* help cache [COMMAND], help --options cache [COMMAND]. */
+static int
+help_cache(int argc, char **argv, bool list)
+{
+	struct buf out = BUF_INIT;
+	const struct cmd_cache *c;
+
+	if (argc < 2) {
+		if (list)
+			cmd_cache_options(&out);
+		else
+			cmd_cache_usage(&out);
+		return report_output(&out);
+	}
+	c = cmd_cache_find(argv[1]);
+	if (!c)
+		return report_usage("unknown command 'cache %s'", argv[1]);
+	if (list)
+		options_list_all(c->table, &out);
+	else
+		options_help(c->table, &out);
 	return report_output(&out);
 }
 
@@ -80,10 +106,13 @@ help(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "--commands") == 0) {
 		for (i = 0; i < COUNT_OF(commands); i++)
 			buf_fmt(&out, "%s\n", commands[i].table->command);
+		buf_str(&out, "cache\n");
 		return report_output(&out);
 	}
 	if (argc < 2 + list)
 		return usage();
+	if (strcmp(argv[1 + list], "cache") == 0)
+		return help_cache(argc - 1 - list, argv + 1 + list, list);
 	c = find(argv[1 + list]);
 	if (!c)
 		return report_usage("unknown command '%s'", argv[1 + list]);
@@ -96,11 +125,11 @@ help(int argc, char **argv)
 
 /* The last word of resize is its size, though it may look like an option. */
 static const char *
-take_size(const struct command *c, int *argc, char **argv)
+take_size(const struct options_table *table, int *argc, char **argv)
 {
 	const char *last;
 
-	if (c->table != &table_resize || *argc < 2)
+	if (table != &table_resize || *argc < 2)
 		return NULL;
 	last = argv[*argc - 1];
 	if (last[0] != '-' || last[1] < '0' || last[1] > '9')
@@ -110,29 +139,30 @@ take_size(const struct command *c, int *argc, char **argv)
 }
 
 static int
-run(const struct command *c, int argc, char **argv)
+run(const struct options_table *table, int (*command)(struct options_args *),
+	int argc, char **argv)
 {
 	struct options_args a = {0};
 	struct buf out = BUF_INIT;
-	const char *word = "", *size = take_size(c, &argc, argv);
+	const char *word = "", *size = take_size(table, &argc, argv);
 	int status = REPORT_USAGE;
 
-	report_command(c->table->command);
-	switch (options_parse(c->table, false, argc, argv, &a, &word)) {
+	report_command(table->command);
+	switch (options_parse(table, false, argc, argv, &a, &word)) {
 	case OPTIONS_DONE:
 		if (size && options_operand(&a, size)) {
 			report_usage("no memory for the arguments");
 			break;
 		}
-		status = c->run(&a);
+		status = command(&a);
 		break;
 	case OPTIONS_HELP:
-		options_help(c->table, &out);
+		options_help(table, &out);
 		status = report_output(&out);
 		break;
 	case OPTIONS_UNKNOWN:
 		report_usage("unknown option '%s' (see byre %s --help)", word,
-			c->table->command);
+			table->command);
 		break;
 	case OPTIONS_MISSING:
 		report_usage("option '%s' needs an argument", word);
@@ -149,6 +179,30 @@ run(const struct command *c, int argc, char **argv)
 	if (status == REPORT_FAILED)
 		signals_leave();
 	return status;
+}
+
+/* argv[0] is "cache". */
+static int
+run_cache(int argc, char **argv)
+{
+	const struct cmd_cache *c;
+	struct buf out = BUF_INIT;
+
+	report_command("cache");
+	if (argc < 2)
+		return report_usage(
+			"a command is needed (see byre cache --help)");
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		cmd_cache_usage(&out);
+		return report_output(&out);
+	}
+	c = cmd_cache_find(argv[1]);
+	if (!c)
+		return report_usage(argv[1][0] == '-'
+				? "unknown option '%s' (see byre cache --help)"
+				: "unknown command '%s' (see byre cache "
+				  "--help)", argv[1]);
+	return run(c->table, c->run, argc - 1, argv + 1);
 }
 
 int
@@ -180,11 +234,13 @@ main(int argc, char **argv)
 		return usage();
 	if (strcmp(argv[1], "help") == 0)
 		return help(argc - 1, argv + 1);
+	if (strcmp(argv[1], "cache") == 0)
+		return run_cache(argc - 1, argv + 1);
 	c = find(argv[1]);
 	if (!c)
 		return report_usage(argv[1][0] == '-'
 				? "unknown option '%s' (see byre --help)"
 				: "unknown command '%s' (see byre --help)",
 			argv[1]);
-	return run(c, argc - 1, argv + 1);
+	return run(c->table, c->run, argc - 1, argv + 1);
 }

@@ -148,6 +148,7 @@ options_free(struct options_args *a)
 	free(a->steps.v);
 	free(a->objects.v);
 	free(a->allow_backing.v);
+	free(a->expected.v);
 	free(a->operands.v);
 	*a = (struct options_args){0};
 }

@@ -44,10 +44,17 @@ struct options_args {
 	const char *size;
 	const char *start;
 	const char *length;
+	/* of the cache's commands */
+	const char *instances;
+	const char *base_dir;
+	const char *locks_dir;
+	const char *from;
+	const char *log;
 	struct options_list options;       /* -o, in order */
 	struct options_list steps;         /* of snapshot and bitmap */
 	struct options_list objects;
 	struct options_list allow_backing;
+	struct options_list expected;
 	bool compress;
 	bool no_create;
 	bool target_is_zero;
@@ -71,6 +78,10 @@ struct options_args {
 	bool untrusted;
 	bool lenient;
 	bool strict;
+	bool kernel;
+	bool keep_qcow2;
+	bool no_wait;
+	bool json;
 	bool help;
 	struct options_list operands;
 };

@@ -5,6 +5,11 @@
 
 #include "cli/options.h"
 
+extern const struct options_table table_cache_ensure;
+extern const struct options_table table_cache_list;
+extern const struct options_table table_cache_pin;
+extern const struct options_table table_cache_status;
+extern const struct options_table table_cache_unpin;
 extern const struct options_table table_check;
 extern const struct options_table table_commit;
 extern const struct options_table table_compare;

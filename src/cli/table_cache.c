@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* What the cache's commands can be told that keep bases. */
+#include "config.h"
+
+#include "cli/table.h"
+
+#include "base/units.h"
+#include "cli/table_cache_rows.h"
+
+static const struct options_spec ensure_rows[] = {
+	ROWS_STORE,
+	TEXT(0, "from", from, ON_BYRE, "SOURCE",
+		"the file that it comes from; -: standard input"),
+	LIST(0, "expect", expected, ON_BYRE, "ALGO:HEX",
+		"md5, sha256 or sha512 of the source (repeatable)"),
+	TEXT('f', "format", format, ON_BYRE, "FMT",
+		"raw or qcow2 (default: detect)"),
+	ROW_MAX_SIZE,
+	FLAG(0, "kernel", kernel, ON_BYRE,
+		"a kernel or ramdisk: kept byte by byte, not looked into"),
+	FLAG(0, "keep-qcow2", keep_qcow2, ON_BYRE,
+		"keep a qcow2 as it is, after a full check"),
+	ROW_NO_WAIT,
+	ROW_WORKERS(ON_BYRE),
+	ROW_PROGRESS,
+	ROW_PROGRESS_FD,
+	ROW_LOG,
+	ROW_JSON,
+	ROW_QUIET,
+};
+
+const struct options_table table_cache_ensure = {
+	"cache ensure", "Makes an image a base, unless it is one.", "ID",
+	ensure_rows, COUNT_OF(ensure_rows)};
+
+static const struct options_spec list_rows[] = {
+	ROWS_STORE,
+	ROW_JSON,
+	ROW_QUIET,
+};
+
+const struct options_table table_cache_list = {
+	"cache list", "Lists the bases and what is known of them.", "",
+	list_rows, COUNT_OF(list_rows)};
+
+const struct options_table table_cache_status = {
+	"cache status", "Says how much the bases take, and what is left.", "",
+	list_rows, COUNT_OF(list_rows)};
+
+static const struct options_spec pin_rows[] = {
+	ROWS_STORE,
+	ROW_NO_WAIT,
+	ROW_LOG,
+	ROW_QUIET,
+};
+
+const struct options_table table_cache_pin = {
+	"cache pin", "Protects an image's base from being cleaned away.",
+	"ID", pin_rows, COUNT_OF(pin_rows)};
+
+const struct options_table table_cache_unpin = {
+	"cache unpin", "Takes that protection away.", "ID", pin_rows,
+	COUNT_OF(pin_rows)};

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows that several of the cache's commands share. For its table files
+ * alone. */
+#ifndef CLI_TABLE_CACHE_ROWS_H
+#define CLI_TABLE_CACHE_ROWS_H
+
+#include "cli/table_rows.h"
+
+#define ROW_INSTANCES                                                          \
+	TEXT(0, "instances", instances, ON_BYRE, "DIR",                        \
+		"the instances directory (default: $BYRE_INSTANCES)")
+#define ROW_BASE_DIR                                                           \
+	TEXT(0, "base-dir", base_dir, ON_BYRE, "DIR",                          \
+		"where the bases lie, in it or anywhere (default: _base)")
+#define ROW_LOCKS_DIR                                                          \
+	TEXT(0, "locks-dir", locks_dir, ON_BYRE, "DIR",                        \
+		"where Nova's lock files lie (default: locks in it)")
+#define ROWS_STORE ROW_HELP, ROW_INSTANCES, ROW_BASE_DIR, ROW_LOCKS_DIR
+#define ROW_LOG                                                                \
+	TEXT(0, "log", log, ON_BYRE, "FORM",                                   \
+		"tell what was done, on standard error: text or json")
+#define ROW_NO_WAIT                                                            \
+	FLAG(0, "no-wait", no_wait, ON_BYRE,                                   \
+		"fail where another process has the lock")
+#define ROW_JSON FLAG(0, "json", json, ON_BYRE, "print JSON")
+
+#endif

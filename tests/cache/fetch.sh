@@ -1,0 +1,174 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# byre-fetch by itself, and ensure with what only byre-fetch can do.
+. "${top_srcdir:-.}/tests/cache/lib.sh"
+fetch=$top_builddir/byre-fetch
+[ -x "$fetch" ] || { echo "built without byre-fetch"; exit 77; }
+
+make_raw data.raw
+"$byre" convert -O qcow2 -c data.raw data.qcow2 || exit 99
+sha512=$(sha512sum <data.raw | cut -d ' ' -f 1)
+sha256=$(sha256sum <data.raw | cut -d ' ' -f 1)
+md5=$(md5sum <data.raw | cut -d ' ' -f 1)
+
+# got ARGS...: the last line, and the target in file got
+got() {
+	rm -f got
+	checks=$((checks + 1))
+	"$fetch" "$@" 3>got >lines || fail "byre-fetch $*: $(cat lines)"
+	tail -n 1 lines
+}
+
+# holes and zeros are holes, from a file, a pipe, and a file that was begun
+[ "$(got data.raw)" = "done 12582912" ] || fail "says $(cat lines)"
+same got data.raw file
+[ "$(stat -c %b got)" -lt 9000 ] || fail "holes were written"
+[ "$(cat data.raw | got -)" = "done 12582912" ] || fail "says $(cat lines)"
+same got data.raw pipe
+[ "$(stat -c %b got)" -lt 9000 ] || fail "zeros were written"
+[ "$(got - <data.raw)" = "done 12582912" ] || fail "says $(cat lines)"
+same got data.raw stdin
+(dd bs=1000 count=3 >/dev/null 2>&1; got -) <data.raw >/dev/null
+tail -c +3001 data.raw | cmp -s - got || fail "a file that was begun"
+: >empty
+[ "$(got --md5 empty)" = "done 0 md5=d41d8cd98f00b204e9800998ecf8427e" ] ||
+	fail "empty: $(cat lines)"
+truncate -s 5000001 hole
+[ "$(got --sha256 hole)" = \
+	"done 5000001 sha256=$(sha256sum <hole | cut -d ' ' -f 1)" ] ||
+	fail "a hole: $(cat lines)"
+same got hole hole
+
+# digests are of every byte, holes included
+[ "$(got --sha512 --md5 --sha256 data.raw)" = \
+	"done 12582912 md5=$md5 sha256=$sha256 sha512=$sha512" ] ||
+	fail "digests: $(cat lines)"
+[ "$(cat data.raw | got --sha256 -)" = "done 12582912 sha256=$sha256" ] ||
+	fail "digest of a pipe: $(cat lines)"
+
+# refused PATTERN ARGS...
+refused() {
+	pattern=$1
+	shift
+	rm -f got
+	checks=$((checks + 1))
+	"$fetch" "$@" 3>got >lines 2>err </dev/null &&
+		fail "byre-fetch $* succeeds"
+	case $(tail -n 1 lines) in
+	$pattern) ;;
+	*) fail "byre-fetch $*: $(cat lines)" ;;
+	esac
+}
+
+refused 'error cannot open: No such file*' nothing
+refused 'error is a directory' .
+refused 'error one source is needed'
+refused 'error one source is needed' a b
+refused 'error unknown option' --sha1 data.raw
+refused 'error the source is longer than 12582911 bytes' --limit 12582911 \
+	data.raw
+refused 'error --limit: *' --limit 0 data.raw
+[ "$(got --limit 12582912 data.raw)" = "done 12582912" ] || fail "--limit"
+"$fetch" data.raw >lines 3>&- && fail "no target succeeds"
+"$fetch" data.raw >lines 3<got && fail "a target to be read succeeds"
+echo x >got
+"$fetch" data.raw >lines 3>>got && fail "a target with content succeeds"
+
+# ensure: the digest is that of the bytes that are converted
+for f in data.raw data.qcow2; do
+	sum=$(sha512sum <$f | cut -d ' ' -f 1)
+	expect 0 cache ensure "sum-$f" --from $f --expect "sha512:$sum" \
+		--expect "md5:$(md5sum <$f | cut -d ' ' -f 1 |
+			tr a-f A-F)"
+	silent
+	same "$base/$(name "sum-$f")" data.raw "$f"
+	[ "$(stat -c %b "$base/$(name "sum-$f")")" -lt 9000 ] ||
+		fail "holes of $f"
+	staged $f
+	r=$base/.byre/records/$(name "sum-$f").json
+	[ "$(field sha512 "$r")" = "$sum" ] || fail "sha512 of $f"
+	[ "$(field content-digest "$r")" = \
+		"$("$byre" digest data.raw | cut -d ' ' -f 1)" ] ||
+		fail "content digest of $f"
+	expect 1 cache ensure "wrong-$f" --from $f --expect "md5:$md5" \
+		--expect "sha256:$(echo $f | sha256sum | cut -d ' ' -f 1)"
+	one_line "byre: cache ensure: $f: its * is *, expected was *"
+	absent "$base/$(name "wrong-$f")"
+	staged "wrong $f"
+done
+
+# standard input, of either kind, in all the ways
+for how in "" --keep-qcow2 --kernel; do
+	kept=data.raw
+	[ -z "$how" ] || kept=data.qcow2
+	expect 0 cache ensure "file$how" --from data.qcow2 $how -q
+	same "$base/$(name "file$how")" $kept "$how"
+	for f in "pipe" "stdin"; do
+		checks=$((checks + 1))
+		if [ $f = pipe ]; then
+			cat data.qcow2 | cache ensure "$f$how" --from - $how \
+				>out 2>err || fail "$f $how: $(cat err)"
+		else
+			cache ensure "$f$how" --from - $how <data.qcow2 \
+				>out 2>err || fail "$f $how: $(cat err)"
+		fi
+		same "$base/$(name "$f$how")" $kept "$f $how"
+		staged "$f $how"
+	done
+done
+cat data.raw | cache ensure raw --from - -q || fail "a raw pipe"
+same "$base/$(name raw)" data.raw "a raw pipe"
+head -c 1000 data.raw | cache ensure odd --from - -q -f raw || fail "odd"
+[ "$(stat -c %s "$base/$(name odd)")" -eq 1024 ] || fail "size of odd"
+
+# what breaks off, or never ends
+printf '' | cache ensure nothing --from - -q 2>err && fail "nothing succeeds"
+one_line 'byre: cache ensure: standard input: the source is empty'
+yes | cache ensure endless --from - -q --max-size 1M 2>err &&
+	fail "endless succeeds"
+one_line 'byre: cache ensure: standard input: the source is longer than *'
+staged endless
+absent "$base/$(name nothing)" "$base/$(name endless)"
+
+# interrupted while a source is silent
+mkfifo pipe
+"$byre" cache ensure --instances "$inst" silent --from - -q <pipe 2>/dev/null &
+pid=$!
+exec 4>pipe
+printf x >&4
+while ! ls "$base/.byre/staging" | grep -q "^$(name silent)"; do
+	sleep 0.05
+done
+kill -TERM $pid
+wait $pid
+[ $? -eq 143 ] || fail "not ended by the signal"
+exec 4>&-
+staged silent
+
+# a byre-fetch that dies is no success, and neither is one that is not there
+mkdir bin
+cp "$byre" bin/byre
+printf '#!/bin/sh\nprintf abc >&3\necho done 3\nexit 1\n' >bin/byre-fetch
+chmod +x bin/byre-fetch
+expect 1 bin/byre cache ensure --instances "$inst" x --from data.raw \
+	--expect "md5:$md5"
+one_line 'byre: cache ensure: data.raw: byre-fetch did not come to its end'
+printf '#!/bin/sh\necho done 3 md5=%s\nkill -9 $$\n' $md5 >bin/byre-fetch
+expect 1 bin/byre cache ensure --instances "$inst" x --from data.raw \
+	--expect "md5:$md5"
+one_line 'byre: cache ensure: data.raw: byre-fetch ended by signal 9'
+printf '#!/bin/sh\nhead -c 512 /dev/zero >&3\necho done 512\n' >bin/byre-fetch
+expect 1 bin/byre cache ensure --instances "$inst" x --from data.raw \
+	--expect "md5:$md5"
+one_line 'byre: cache ensure: data.raw: its md5 is , expected was *'
+absent "$base/$(name x)"
+staged x
+
+# what is expected must be a digest
+for bad in md5 md5: "md5:$sha256" "sha1:$md5" "md5:${md5%?}g" \
+	"sha256:$md5" "$md5"; do
+	expect 2 cache ensure x --from data.raw --expect "$bad"
+done
+expect 2 cache ensure x --from data.raw --expect "md5:$md5" \
+	--expect "md5:00000000000000000000000000000000"
+finish
