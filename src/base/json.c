@@ -193,10 +193,10 @@ json_bool(struct json_out *j, const char *key, bool value)
 
 /* Recursion is bounded by JSON_DEPTH_MAX; the text is the caller's own. */
 static int
-flatten(json_t *v, const char *key, unsigned depth, struct parse_opts *ret,
-	struct err *e)
+flatten(json_t *v, const char *key, unsigned depth, bool any,
+	struct parse_opts *ret, struct err *e)
 {
-	char sub[JSON_KEY_MAX], text[32];
+	char sub[JSON_KEY_MAX], text[40];
 	const char *name;
 	json_t *child;
 	size_t i;
@@ -212,7 +212,7 @@ flatten(json_t *v, const char *key, unsigned depth, struct parse_opts *ret,
 			if (n < 0 || (size_t)n >= sizeof(sub))
 				return err_set(e, ERR_LIMIT, "a JSON key is "
 					"longer than %d bytes", JSON_KEY_MAX);
-			if (flatten(child, sub, depth + 1, ret, e))
+			if (flatten(child, sub, depth + 1, any, ret, e))
 				return -1;
 		}
 		return 0;
@@ -223,7 +223,7 @@ flatten(json_t *v, const char *key, unsigned depth, struct parse_opts *ret,
 			if (n < 0 || (size_t)n >= sizeof(sub))
 				return err_set(e, ERR_LIMIT, "a JSON key is "
 					"longer than %d bytes", JSON_KEY_MAX);
-			if (flatten(child, sub, depth + 1, ret, e))
+			if (flatten(child, sub, depth + 1, any, ret, e))
 				return -1;
 		}
 		return 0;
@@ -241,6 +241,13 @@ flatten(json_t *v, const char *key, unsigned depth, struct parse_opts *ret,
 		return parse_opts_put(ret, key, strlen(key), text, (size_t)n,
 			e);
 	}
+	if (any && json_is_real(v)) {
+		n = snprintf(text, sizeof(text), "%.17g", json_real_value(v));
+		return parse_opts_put(ret, key, strlen(key), text, (size_t)n,
+			e);
+	}
+	if (any && json_is_null(v))
+		return parse_opts_put(ret, key, strlen(key), "", 0, e);
 	return err_set(e, ERR_USAGE, "JSON value of '%s' is neither a string, "
 		"an integer nor a boolean", key);
 }
@@ -271,23 +278,15 @@ requote(const char *text, struct buf *out)
 	}
 }
 
-int
-json_flatten(const char *text, struct parse_opts *ret, struct err *e)
+static int
+parse_object(const char *text, bool any, struct parse_opts *ret, struct err *e)
 {
-	CLEANUP(buf_free) struct buf plain = BUF_INIT;
 	json_error_t why;
 	json_t *v;
 	char q[128];
 	int r;
 
-	if (strlen(text) > JSON_TEXT_MAX)
-		return err_set(e, ERR_LIMIT, "JSON text is longer than %d bytes",
-			JSON_TEXT_MAX);
-	requote(text, &plain);
-	if (buf_failed(&plain))
-		return err_sys(e, ENOMEM, "cannot keep a JSON text");
-	v = json_loads(plain.p ? plain.p : "",
-		JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+	v = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (!v)
 		return err_set(e, ERR_USAGE, "not valid JSON: %s",
 			err_quote(q, sizeof(q), why.text,
@@ -296,7 +295,37 @@ json_flatten(const char *text, struct parse_opts *ret, struct err *e)
 		json_decref(v);
 		return err_set(e, ERR_FORMAT, "Invalid JSON object given");
 	}
-	r = flatten(v, "", 1, ret, e);
+	r = flatten(v, "", 1, any, ret, e);
 	json_decref(v);
 	return r;
+}
+
+static int
+check_length(const char *text, struct err *e)
+{
+	if (strlen(text) > JSON_TEXT_MAX)
+		return err_set(e, ERR_LIMIT, "JSON text is longer than %d bytes",
+			JSON_TEXT_MAX);
+	return 0;
+}
+
+int
+json_flatten(const char *text, struct parse_opts *ret, struct err *e)
+{
+	CLEANUP(buf_free) struct buf plain = BUF_INIT;
+
+	if (check_length(text, e))
+		return -1;
+	requote(text, &plain);
+	if (buf_failed(&plain))
+		return err_sys(e, ENOMEM, "cannot keep a JSON text");
+	return parse_object(plain.p ? plain.p : "", false, ret, e);
+}
+
+int
+json_members(const char *text, struct parse_opts *ret, struct err *e)
+{
+	if (check_length(text, e))
+		return -1;
+	return parse_object(text, true, ret, e);
 }

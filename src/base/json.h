@@ -41,4 +41,8 @@ void json_bool(struct json_out *j, const char *key, bool value);
  * ERR_FORMAT what is no object. */
 int json_flatten(const char *text, struct parse_opts *ret, struct err *e);
 
+/* The members of an object in a file of another program: as above, but plain
+ * JSON (no single quotes), a real number as its digits and null as "". */
+int json_members(const char *text, struct parse_opts *ret, struct err *e);
+
 #endif
