@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Removal. Between a plan and its execution anything may happen: a file goes
+ * only if, under the lock of its name, it still is the file of the plan, no
+ * disk names it in a second search, nobody has it open, and nobody has touched
+ * it since the first search began.
+ */
+#include "config.h"
+
+#include "cache/clean_remove.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cache/holders.h"
+#include "cache/record.h"
+#include "cache/store_lock.h"
+
+#define BATCH 128 /* files between two searches; at most two locks each */
+/* Staged files on a file system without locks: nothing takes so long. */
+#define STAGE_AGE (24 * 3600)
+
+struct held {
+	const char *name;
+	struct store_lock lock;
+};
+
+struct batch {
+	const struct clean_request *rq;
+	struct clean_result *r;
+	struct clean_plan_limits l; /* with the second search's dark ones */
+	size_t v[BATCH];            /* indices of r->v */
+	size_t n;
+	struct held locks[2 * BATCH];
+	size_t n_locks;
+	struct users users;
+	struct holders holders;     /* looked for when first needed */
+	bool holders_known;
+};
+
+int64_t
+clean_remove_born(int dirfd, const char *name)
+{
+	struct statx sx;
+
+	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC,
+		    STATX_BTIME, &sx) || !(sx.stx_mask & STATX_BTIME))
+		return 0;
+	return sx.stx_btime.tv_sec;
+}
+
+static void
+keep(struct clean_plan_file *f, const char *why)
+{
+	f->verdict = CLEAN_PLAN_KEEP;
+	snprintf(f->why, sizeof(f->why), "%s", why);
+}
+
+static void
+keep_err(struct clean_plan_file *f, const struct err *e)
+{
+	char line[sizeof(e->file) + sizeof(e->msg) + 128];
+
+	keep(f, err_text(e, line, sizeof(line)));
+}
+
+/* Without waiting: who holds it is about to use the base. */
+static int
+take_lock(struct batch *b, const char *name, struct err *e)
+{
+	struct store_lock l;
+	size_t i;
+
+	for (i = 0; i < b->n_locks; i++)
+		if (strcmp(b->locks[i].name, name) == 0)
+			return 0;
+	if (store_lock(b->rq->store, name, false, b->rq->watch, &l, NULL, e))
+		return -1;
+	b->locks[b->n_locks++] = (struct held){name, l};
+	return 0;
+}
+
+/* An image's name guards all that is made of the image. */
+static bool
+lock_file(struct batch *b, size_t i)
+{
+	struct clean_plan_file *f = &b->r->v[i];
+	const struct layout_name *l = &b->r->entries.v[i].layout;
+	struct err e = {0};
+
+	if (l->image[0] && take_lock(b, l->image, &e)) {
+		keep_err(f, &e);
+		return false;
+	}
+	if (layout_is_base(f->kind) && take_lock(b, f->name, &e)) {
+		keep_err(f, &e);
+		return false;
+	}
+	return true;
+}
+
+static int
+is_pinned(struct batch *b, struct clean_plan_file *f, struct err *e)
+{
+	struct record rec;
+	bool there;
+
+	if (!layout_is_base(f->kind))
+		return 0;
+	if (record_load(b->rq->store, f->name, &rec, &there, NULL, e))
+		return -1;
+	f->pinned = there && rec.pinned;
+	record_free(&rec);
+	return 0;
+}
+
+/* The file as it is now, judged again; true if it may go. */
+static bool
+judge(struct batch *b, size_t i, int fd, const struct stat *st, struct err *e)
+{
+	const struct stat *planned = &b->r->entries.v[i].st;
+	struct clean_plan_file *f = &b->r->v[i];
+
+	if (st->st_ino != planned->st_ino || st->st_dev != planned->st_dev) {
+		keep(f, "it is another file by now");
+		return false;
+	}
+	f->mtime = st->st_mtim;
+	f->users = users_of(&b->users, f->name, st);
+	f->holder = 0;
+	if (is_pinned(b, f, e)) {
+		keep_err(f, e);
+		return false;
+	}
+	switch (holders_ask(fd)) {
+	case HOLDERS_HELD:
+		keep(f, "open or locked in another process");
+		return false;
+	case HOLDERS_UNTOLD:
+		if (!b->holders_known &&
+			holders_scan(b->rq->store->base_dev, b->rq->watch,
+				&b->holders, e)) {
+			keep_err(f, e);
+			return false;
+		}
+		b->holders_known = true;
+		f->holder = holders_of(&b->holders, st->st_ino);
+		break;
+	case HOLDERS_FREE:
+		break;
+	}
+	if (!clean_plan_spare(f, &b->l))
+		return false;
+	if (!f->for_room && !clean_plan_aged(f, &b->l)) {
+		keep(f, "touched meanwhile");
+		return false;
+	}
+	return true;
+}
+
+static void
+note_err(struct batch *b, const struct err *e)
+{
+	char line[sizeof(e->file) + sizeof(e->msg) + 128];
+
+	watch_note(b->rq->watch, err_text(e, line, sizeof(line)));
+}
+
+static void
+remove_file(struct batch *b, size_t i)
+{
+	const struct clean_request *rq = b->rq;
+	struct clean_plan_file *f = &b->r->v[i];
+	char why[CLEAN_PLAN_WHY];
+	CLEANUP_FD int fd = -1;
+	struct err e = {0};
+	struct stat st;
+
+	if (store_file(rq->store->base_fd, f->name, O_RDONLY, &fd, &st, &e)) {
+		keep_err(f, &e);
+		return;
+	}
+	if (fd < 0) {
+		keep(f, "gone already");
+		f->bytes = 0;
+		return;
+	}
+	memcpy(why, f->why, sizeof(why));
+	if (!judge(b, i, fd, &st, &e)) {
+		/* found in use only now */
+		if (f->verdict == CLEAN_PLAN_TOUCH &&
+			store_touch(rq->store, f->name, rq->watch, &e) == 0)
+			b->r->touched++;
+		return;
+	}
+	if (unlinkat(rq->store->base_fd, f->name, 0)) {
+		err_sys(&e, errno, "cannot remove");
+		err_file(&e, f->name);
+		keep_err(f, &e);
+		note_err(b, &e);
+		return;
+	}
+	f->verdict = CLEAN_PLAN_REMOVE;
+	memcpy(f->why, why, sizeof(why));
+	journal_tell(rq->journal, (struct journal_event){.what = "removed",
+		.name = f->name, .why = f->why, .bytes = f->bytes});
+	if (layout_is_base(f->kind) && record_remove(rq->store, f->name, &e))
+		note_err(b, &e);
+}
+
+static void
+close_batch(struct batch *b)
+{
+	size_t i;
+
+	for (i = 0; i < b->n_locks; i++)
+		store_lock_release(&b->locks[i].lock);
+	holders_free(&b->holders);
+	b->holders_known = false;
+	b->n_locks = 0;
+	b->n = 0;
+}
+
+static int
+run_batch(struct batch *b, const struct clean_plan_limits *l, struct err *e)
+{
+	const struct clean_request *rq = b->rq;
+	const struct users_request u = {
+		.store = rq->store,
+		.roots = rq->roots.v,
+		.n_roots = rq->roots.n,
+		.ignore = rq->ignore.v,
+		.n_ignore = rq->ignore.n,
+		.watch = rq->watch,
+	};
+	size_t i, k = 0;
+	struct users later;
+
+	for (i = 0; i < b->n; i++)
+		if (lock_file(b, b->v[i]))
+			b->v[k++] = b->v[i];
+	b->n = k;
+	if (k == 0)
+		return 0;
+	if (users_scan(&u, &later, e))
+		return -1;
+	/* a disk's name in a plan that was told stays valid: what the first
+	 * search found is the result's */
+	b->users = later;
+	b->l = *l;
+	b->l.dark = later.dark;
+	b->l.n_dark = later.n_dark;
+	for (i = 0; i < k; i++) {
+		if (watch_cancelled(rq->watch)) {
+			users_free(&later);
+			return err_set(e, ERR_CANCELLED, "cancelled");
+		}
+		remove_file(b, b->v[i]);
+	}
+	for (i = 0; i < k; i++)
+		b->r->v[b->v[i]].users.disk = NULL;
+	users_free(&later);
+	return 0;
+}
+
+int
+clean_remove_bases(const struct clean_request *rq, struct clean_result *r,
+	const struct clean_plan_limits *l, struct err *e)
+{
+	CLEANUP_FREE struct batch *b = calloc(1, sizeof(*b));
+	size_t i = 0;
+	int rc = 0;
+
+	if (!b)
+		return err_sys(e, ENOMEM, "cannot remove bases");
+	b->rq = rq;
+	b->r = r;
+	while (i < r->n && rc == 0) {
+		for (; i < r->n && b->n < BATCH; i++)
+			if (r->v[i].verdict == CLEAN_PLAN_REMOVE)
+				b->v[b->n++] = i;
+		rc = run_batch(b, l, e);
+		close_batch(b);
+	}
+	return rc;
+}
+
+/* ---- what broke off ---- */
+
+/* dirfd's entries, each told to one; its own position. */
+static int
+each_name(int dirfd, const char *what, int (*one)(void *arg, const char *name,
+	struct err *e), void *arg, struct err *e)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *d;
+	int r = 0;
+
+	if (!dir) {
+		err_sys(e, errno, "cannot read the directory");
+		if (fd >= 0)
+			close(fd);
+		return err_file(e, what);
+	}
+	while (r == 0 && (d = readdir(dir)))
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+			r = one(arg, d->d_name, e);
+	closedir(dir);
+	return r;
+}
+
+struct leftovers {
+	const struct clean_request *rq;
+	struct clean_result *r;
+	time_t now;
+};
+
+static void
+note_of(const struct clean_request *rq, const struct err *e)
+{
+	char line[sizeof(e->file) + sizeof(e->msg) + 128];
+
+	watch_note(rq->watch, err_text(e, line, sizeof(line)));
+}
+
+static int
+remove_staged(void *arg, const char *name, struct err *e)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct leftovers *lo = arg;
+	int dirfd = lo->rq->store->staging_fd;
+	CLEANUP_FD int fd = -1;
+	struct err why = {0};
+	struct stat st;
+
+	if (watch_cancelled(lo->rq->watch))
+		return err_set(e, ERR_CANCELLED, "cancelled");
+	if (store_file(dirfd, name, O_RDWR, &fd, &st, &why)) {
+		note_of(lo->rq, &why);
+		return 0;
+	}
+	if (fd < 0)
+		return 0;
+	if (fcntl(fd, F_OFD_SETLK, &whole) &&
+		(errno == EAGAIN || errno == EACCES ||
+			lo->now - st.st_mtime < STAGE_AGE))
+		return 0;
+	if (unlinkat(dirfd, name, 0)) {
+		if (errno != ENOENT) {
+			err_sys(&why, errno, "cannot remove");
+			err_file(&why, name);
+			note_of(lo->rq, &why);
+		}
+		return 0;
+	}
+	lo->r->staging++;
+	journal_tell(lo->rq->journal, (struct journal_event){
+		.what = "removed", .name = name, .why = "staged by nobody alive",
+		.bytes = (uint64_t)st.st_blocks * 512});
+	return 0;
+}
+
+int
+clean_remove_staging(const struct clean_request *rq, struct clean_result *r,
+	struct err *e)
+{
+	struct leftovers lo = {rq, r, time(NULL)};
+
+	if (rq->store->staging_fd < 0)
+		return 0;
+	return each_name(rq->store->staging_fd, "staging", remove_staged, &lo,
+		e);
+}
+
+/* <name>.json or <name>.leaves; false for anything else. */
+static bool
+base_of_record(const char *file, char *ret)
+{
+	const char *dot = strrchr(file, '.');
+	struct layout_name l;
+	size_t n;
+
+	if (!dot || (strcmp(dot, ".json") != 0 && strcmp(dot, ".leaves") != 0))
+		return false;
+	n = (size_t)(dot - file);
+	if (n >= LAYOUT_NAME)
+		return false;
+	memcpy(ret, file, n);
+	ret[n] = '\0';
+	layout_classify(ret, &l);
+	return layout_is_base(l.kind);
+}
+
+static int
+remove_record(void *arg, const char *file, struct err *e)
+{
+	struct leftovers *lo = arg;
+	const struct store *s = lo->rq->store;
+	struct store_lock lock = STORE_LOCK_NONE;
+	struct err why = {0};
+	char name[LAYOUT_NAME];
+	struct stat st;
+
+	if (watch_cancelled(lo->rq->watch))
+		return err_set(e, ERR_CANCELLED, "cancelled");
+	if (!base_of_record(file, name) ||
+		/* gone with the other one of its pair */
+		fstatat(s->records_fd, file, &st, AT_SYMLINK_NOFOLLOW) ||
+		fstatat(s->base_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+		errno != ENOENT ||
+		store_lock(s, name, false, NULL, &lock, NULL, &why))
+		return 0;
+	/* who publishes under this lock writes the record under it */
+	if (fstatat(s->base_fd, name, &st, AT_SYMLINK_NOFOLLOW) &&
+		errno == ENOENT) {
+		if (record_remove(s, name, &why))
+			note_of(lo->rq, &why);
+		else
+			lo->r->records++;
+	}
+	store_lock_release(&lock);
+	return 0;
+}
+
+int
+clean_remove_records(const struct clean_request *rq, struct clean_result *r,
+	struct err *e)
+{
+	struct leftovers lo = {rq, r, time(NULL)};
+
+	if (rq->store->records_fd < 0)
+		return 0;
+	return each_name(rq->store->records_fd, "records", remove_record, &lo,
+		e);
+}
