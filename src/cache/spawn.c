@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a base to a disk, all under the base's lock, so that no cleaning comes
+ * between: the base is checked and touched, directories and the note of the
+ * format are made, and last the disk itself, which is published whole. What
+ * was made before a failure is taken back.
+ */
+#include "config.h"
+
+#include "cache/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/ck.h"
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "cache/base.h"
+#include "cache/disk_info.h"
+#include "cache/sized.h"
+#include "cache/spawn_dir.h"
+#include "cache/store_lock.h"
+#include "format/qcow2_measure.h"
+#include "format/qcow2_write.h"
+#include "io/publish.h"
+
+#define SECTOR 512
+#define CLUSTER (64 * KIB)
+#define REFCOUNT_BITS 16
+
+struct job {
+	const struct spawn_request *rq;
+	char name[LAYOUT_NAME];  /* of the image's base */
+	char *path;              /* of the disk, absolute */
+	char *backing;           /* path of what the overlay stands on */
+	enum format backing_format;
+	struct base base;
+	uint64_t size;           /* of the disk */
+	struct spawn_dir dir;    /* the disk's directory */
+	bool noted;              /* disk.info names the disk */
+	char *old;               /* what it said before */
+	struct spawn_result result;
+};
+
+static int
+decide_size(struct job *j, struct err *e)
+{
+	uint64_t want = j->rq->size ? j->rq->size : j->base.size;
+
+	if (want < j->base.size)
+		return err_set(e, ERR_LIMIT, "image virtual size larger than "
+			"flavor root disk: %" PRIu64 " bytes, %" PRIu64
+			" asked for", j->base.size, want);
+	if (!ck_align_up(want, SECTOR, &j->size) || j->size > INT64_MAX)
+		return err_set(e, ERR_LIMIT, "size %" PRIu64 " exceeds %"
+			PRId64, want, INT64_MAX);
+	if (j->rq->mode == SPAWN_SIZED && j->size % GIB)
+		return err_set(e, ERR_USAGE, "a sized base has whole GiB, not %"
+			PRIu64 " bytes", j->size);
+	return 0;
+}
+
+static char *
+join(const char *dir, const char *name)
+{
+	struct buf b = BUF_INIT;
+
+	buf_fmt(&b, "%s/%s", dir, name);
+	return buf_take(&b);
+}
+
+/* What the overlay stands on: the base, or its extended copy. */
+static int
+choose_backing(struct job *j, struct err *e)
+{
+	const struct spawn_request *rq = j->rq;
+	const struct sized_request sr = {
+		.store = rq->store,
+		.image = j->name,
+		.base = &j->base,
+		.size = j->size,
+		.grow = rq->grow,
+		.grow_arg = rq->grow_arg,
+		.watch = rq->watch,
+		.journal = rq->journal,
+	};
+
+	memcpy(j->result.base, j->name, sizeof(j->name));
+	j->backing_format = j->base.format;
+	if (rq->mode == SPAWN_SIZED) {
+		if (sized_make(&sr, j->result.base, &j->result.grown, e))
+			return -1;
+		j->backing_format = FORMAT_RAW;
+	}
+	j->backing = join(rq->store->base, j->result.base);
+	return j->backing ? 0 : err_sys(e, ENOMEM, "cannot name the base");
+}
+
+/* As Nova does: the directory of the disk holds the note. */
+static int
+note_format(struct job *j, struct err *e)
+{
+	const struct spawn_request *rq = j->rq;
+	enum format f = rq->mode == SPAWN_FLAT ? FORMAT_RAW : FORMAT_QCOW2;
+
+	if (disk_info_put(rq->store, j->dir.fd, j->path, probe_format_name(f),
+		    &j->old, rq->watch, e))
+		return -1;
+	j->noted = true;
+	j->result.format = f;
+	return 0;
+}
+
+static int
+write_overlay(struct job *j, struct file *f, struct err *e)
+{
+	const struct qcow2_options o = {
+		.size = j->size,
+		.cluster_size = CLUSTER,
+		.refcount_bits = REFCOUNT_BITS,
+		.backing = j->backing,
+		.backing_format = probe_format_name(j->backing_format),
+	};
+	bool done;
+
+	if (qcow2_options_check(&o, e) || qcow2_create(f, NULL, &o, false, e))
+		return -1;
+	if (!j->rq->preallocate)
+		return 0;
+	/* behind the end of the file, where the image will grow to */
+	if (file_reserve(f, 0, qcow2_measure_full(j->size, CLUSTER,
+			REFCOUNT_BITS, false), &done, e))
+		return -1;
+	if (!done)
+		watch_note(j->rq->watch, "this file system cannot reserve "
+			"room: the disk is not preallocated");
+	return 0;
+}
+
+static int
+write_flat(struct job *j, struct file *f, struct err *e)
+{
+	const struct spawn_request *rq = j->rq;
+
+	if (base_copy(&j->base, f->fd, rq->watch, e) ||
+		file_truncate(f, j->size, e))
+		return -1;
+	if (rq->grow && j->size > j->base.size &&
+		sized_grow(f->fd, rq->grow, rq->grow_arg, rq->watch,
+			&j->result.grown, e))
+		return -1;
+	return rq->preallocate ? file_allocate(f, 0, j->size, e) : 0;
+}
+
+static int
+make_disk(struct job *j, struct err *e)
+{
+	CLEANUP(publish_abandon_p) struct publish *p = NULL;
+	struct file *f;
+
+	if (publish_begin(&p, AT_FDCWD, j->path, 0, 0644, e))
+		return -1;
+	f = publish_file(p);
+	if (store_give(j->rq->store, f->fd, e) ||
+		(j->rq->mode == SPAWN_FLAT ? write_flat(j, f, e)
+			: write_overlay(j, f, e)))
+		return err_file(e, j->path);
+	if (publish_commit(p, true, e))
+		return -1;
+	p = NULL;
+	return 0;
+}
+
+static int
+check_request(const struct spawn_request *rq, struct err *e)
+{
+	struct stat st;
+
+	if (rq->grow && rq->mode == SPAWN_OVERLAY)
+		return err_set(e, ERR_USAGE, "the file system of an overlay "
+			"cannot be resized");
+	/* it is asked again when the disk gets its name */
+	if (fstatat(AT_FDCWD, rq->target, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		err_sys(e, EEXIST, "cannot create");
+		return err_file(e, rq->target);
+	}
+	return 0;
+}
+
+static int
+spawn(struct job *j, struct err *e)
+{
+	const struct spawn_request *rq = j->rq;
+
+	if (check_request(rq, e))
+		return -1;
+	j->path = spawn_dir_absolute(rq->target);
+	if (!j->path)
+		return err_sys(e, errno, "cannot name the disk");
+	if (base_open(rq->store, j->name, rq->verify, rq->watch, &j->base, e))
+		return -1;
+	if (decide_size(j, e))
+		return err_file(e, rq->id);
+	if (store_touch(rq->store, j->name, rq->watch, e) ||
+		choose_backing(j, e))
+		return -1;
+	if (spawn_dir_make(&j->dir, rq->store, j->path, e))
+		return -1;
+	return note_format(j, e) || make_disk(j, e) ? -1 : 0;
+}
+
+/* The note of a disk that is not to be. */
+static void
+take_back(struct job *j)
+{
+	if (j->noted)
+		(void)disk_info_put(j->rq->store, j->dir.fd, j->path, j->old,
+			NULL, NULL, NULL);
+	spawn_dir_unmake(&j->dir);
+}
+
+int
+spawn_run(const struct spawn_request *rq, struct spawn_result *ret,
+	struct err *e)
+{
+	struct job j = {.rq = rq, .base = BASE_NONE, .dir = SPAWN_DIR_NONE};
+	struct store_lock lock = STORE_LOCK_NONE;
+	int r;
+
+	if (layout_image(rq->id, j.name, e) ||
+		store_lock(rq->store, j.name, true, rq->watch, &lock, NULL, e))
+		return -1;
+	r = spawn(&j, e);
+	if (r)
+		take_back(&j);
+	store_lock_release(&lock);
+	base_close(&j.base);
+	if (r == 0) {
+		j.result.size = j.size;
+		*ret = j.result;
+		journal_tell(rq->journal, (struct journal_event){
+			.what = "spawned", .name = rq->target, .id = rq->id,
+			.why = j.backing});
+	}
+	spawn_dir_close(&j.dir);
+	free(j.path);
+	free(j.backing);
+	free(j.old);
+	return r;
+}
