@@ -11,9 +11,12 @@
 #include "cli/table.h"
 
 static const struct cmd_cache commands[] = {
+	{"blank", &table_cache_blank, cmd_cache_blank},
+	{"clean", &table_cache_clean, cmd_cache_clean},
 	{"ensure", &table_cache_ensure, cmd_cache_ensure},
 	{"list", &table_cache_list, cmd_cache_list},
 	{"pin", &table_cache_pin, cmd_cache_pin},
+	{"spawn", &table_cache_spawn, cmd_cache_spawn},
 	{"status", &table_cache_status, cmd_cache_status},
 	{"unpin", &table_cache_unpin, cmd_cache_unpin},
 };

@@ -149,6 +149,11 @@ options_free(struct options_args *a)
 	free(a->objects.v);
 	free(a->allow_backing.v);
 	free(a->expected.v);
+	free(a->roots.v);
+	free(a->ignore_disks.v);
+	free(a->used.v);
+	free(a->unused.v);
+	free(a->hosts.v);
 	free(a->operands.v);
 	*a = (struct options_args){0};
 }

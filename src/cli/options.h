@@ -50,11 +50,23 @@ struct options_args {
 	const char *locks_dir;
 	const char *from;
 	const char *log;
+	const char *fs;
+	const char *label;
+	const char *min_age;
+	const char *min_age_resized;
+	const char *budget;
+	const char *low;
+	const char *high;
 	struct options_list options;       /* -o, in order */
 	struct options_list steps;         /* of snapshot and bitmap */
 	struct options_list objects;
 	struct options_list allow_backing;
 	struct options_list expected;
+	struct options_list roots;
+	struct options_list ignore_disks;
+	struct options_list used;
+	struct options_list unused;
+	struct options_list hosts;
 	bool compress;
 	bool no_create;
 	bool target_is_zero;
@@ -82,6 +94,13 @@ struct options_args {
 	bool keep_qcow2;
 	bool no_wait;
 	bool json;
+	bool dry_run;
+	bool overlay;
+	bool sized_base;
+	bool flat;
+	bool resize_fs;
+	bool preallocate;
+	bool verify;
 	bool help;
 	struct options_list operands;
 };

@@ -5,9 +5,12 @@
 
 #include "cli/options.h"
 
+extern const struct options_table table_cache_blank;
+extern const struct options_table table_cache_clean;
 extern const struct options_table table_cache_ensure;
 extern const struct options_table table_cache_list;
 extern const struct options_table table_cache_pin;
+extern const struct options_table table_cache_spawn;
 extern const struct options_table table_cache_status;
 extern const struct options_table table_cache_unpin;
 extern const struct options_table table_check;
