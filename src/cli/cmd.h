@@ -11,6 +11,7 @@ int cmd_cache_clean(struct options_args *a);
 int cmd_cache_ensure(struct options_args *a);
 int cmd_cache_list(struct options_args *a);
 int cmd_cache_pin(struct options_args *a);
+int cmd_cache_purge(struct options_args *a);
 int cmd_cache_spawn(struct options_args *a);
 int cmd_cache_status(struct options_args *a);
 int cmd_cache_unpin(struct options_args *a);

@@ -16,6 +16,7 @@ static const struct cmd_cache commands[] = {
 	{"ensure", &table_cache_ensure, cmd_cache_ensure},
 	{"list", &table_cache_list, cmd_cache_list},
 	{"pin", &table_cache_pin, cmd_cache_pin},
+	{"purge", &table_cache_purge, cmd_cache_purge},
 	{"spawn", &table_cache_spawn, cmd_cache_spawn},
 	{"status", &table_cache_status, cmd_cache_status},
 	{"unpin", &table_cache_unpin, cmd_cache_unpin},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * byre cache list and status: what lies in _base, from inodes and records
- * alone. No image is opened.
+ * byre cache list and status: what lies in _base, from inodes, records and
+ * the headers of the instances' disks. No image is opened.
  */
 #include "config.h"
 
@@ -16,10 +16,15 @@
 
 #include "base/json.h"
 #include "cache/entries.h"
+#include "cache/users.h"
 #include "cli/cache.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "op/info.h"
+
+/* A line around the number of users. */
+#define LINE_FORMAT "%-43s %-9s %9s %9s "
+#define REST_FORMAT "%8s %-9s %-3s %s\n"
 
 static const char *
 kind_name(const struct entry *n)
@@ -78,8 +83,9 @@ virtual_size(const struct entry *n)
 }
 
 static void
-put_json(struct json_out *j, const struct entry *n)
+put_json(struct json_out *j, const struct entry *n, const struct users *u)
 {
+	struct users_answer a = users_of(u, n->name, &n->st);
 	char text[DIGEST_TEXT];
 
 	json_open_object(j, NULL);
@@ -88,6 +94,9 @@ put_json(struct json_out *j, const struct entry *n)
 	json_str(j, "state", state_name(n));
 	json_u64(j, "virtual-size", virtual_size(n));
 	json_u64(j, "actual-size", on_disk(n));
+	json_u64(j, "users", a.disks);
+	if (a.disks)
+		json_str(j, "used-by", a.disk);
 	json_i64(j, "last-used", n->st.st_mtim.tv_sec);
 	json_bool(j, "pinned", n->recorded && n->record.pinned);
 	if (n->recorded) {
@@ -123,7 +132,8 @@ age_text(int64_t now, int64_t then, char *out, unsigned cap)
 }
 
 static void
-put_line(struct buf *out, const struct entry *n, int64_t now)
+put_line(struct buf *out, const struct entry *n, const struct users *u,
+	int64_t now)
 {
 	struct buf size = BUF_INIT, disk = BUF_INIT;
 	char name[3 * LAYOUT_NAME], id[512] = "-", age[40];
@@ -135,8 +145,9 @@ put_line(struct buf *out, const struct entry *n, int64_t now)
 	age_text(now, n->st.st_mtim.tv_sec, age, sizeof(age));
 	info_size_text(virtual_size(n), &size);
 	info_size_text(on_disk(n), &disk);
-	buf_fmt(out, "%-43s %-9s %9s %9s %8s %-9s %-3s %s\n", name,
-		kind_name(n), size.p ? size.p : "", disk.p ? disk.p : "", age,
+	buf_fmt(out, LINE_FORMAT "%5u " REST_FORMAT, name,
+		kind_name(n), size.p ? size.p : "", disk.p ? disk.p : "",
+		users_of(u, n->name, &n->st).disks, age,
 		state_name(n), n->recorded && n->record.pinned ? "pin" : "-",
 		id);
 	buf_free(&size);
@@ -144,7 +155,8 @@ put_line(struct buf *out, const struct entry *n, int64_t now)
 }
 
 static void
-list(const struct options_args *a, const struct entries *l, struct buf *out)
+list(const struct options_args *a, const struct entries *l,
+	const struct users *u, struct buf *out)
 {
 	struct json_out j = {.out = out, .pretty = true};
 	int64_t now = time(NULL);
@@ -153,14 +165,14 @@ list(const struct options_args *a, const struct entries *l, struct buf *out)
 	if (a->json)
 		json_open_array(&j, NULL);
 	else
-		buf_fmt(out, "%-43s %-9s %9s %9s %8s %-9s %-3s %s\n", "NAME",
-			"KIND", "VIRTUAL", "DISK", "UNUSED", "STATE", "PIN",
+		buf_fmt(out, LINE_FORMAT "%5s " REST_FORMAT, "NAME", "KIND",
+			"VIRTUAL", "DISK", "USERS", "UNUSED", "STATE", "PIN",
 			"IMAGE");
 	for (i = 0; i < l->n; i++) {
 		if (a->json)
-			put_json(&j, &l->v[i]);
+			put_json(&j, &l->v[i], u);
 		else
-			put_line(out, &l->v[i], now);
+			put_line(out, &l->v[i], u, now);
 	}
 	if (a->json) {
 		json_close_array(&j);
@@ -170,13 +182,14 @@ list(const struct options_args *a, const struct entries *l, struct buf *out)
 
 struct totals {
 	uint64_t bases, virtual, disk, pinned, unrecorded, rotten;
+	uint64_t used, used_disk;
 	uint64_t others, others_disk;
 	uint64_t free, total;
 };
 
 static int
-add_up(const struct store *s, const struct entries *l, struct totals *t,
-	struct err *e)
+add_up(const struct store *s, const struct entries *l, const struct users *u,
+	struct totals *t, struct err *e)
 {
 	struct statvfs fs;
 	size_t i;
@@ -192,6 +205,10 @@ add_up(const struct store *s, const struct entries *l, struct totals *t,
 		t->bases++;
 		t->virtual += virtual_size(n);
 		t->disk += on_disk(n);
+		if (users_of(u, n->name, &n->st).disks) {
+			t->used++;
+			t->used_disk += on_disk(n);
+		}
 		t->pinned += n->recorded && n->record.pinned;
 		t->unrecorded += !n->recorded;
 		t->rotten += n->recorded && n->record.rotten;
@@ -226,6 +243,8 @@ status(const struct options_args *a, const struct store *s,
 		json_u64(&j, "bases", t->bases);
 		json_u64(&j, "virtual-size", t->virtual);
 		json_u64(&j, "actual-size", t->disk);
+		json_u64(&j, "used", t->used);
+		json_u64(&j, "used-size", t->used_disk);
 		json_u64(&j, "pinned", t->pinned);
 		json_u64(&j, "without-record", t->unrecorded);
 		json_u64(&j, "rotten", t->rotten);
@@ -240,6 +259,7 @@ status(const struct options_args *a, const struct store *s,
 	err_quote(q, sizeof(q), s->base, (unsigned)strlen(s->base));
 	buf_fmt(out, "%s\n", q);
 	put_amount(out, "bases", t->bases, t->disk);
+	put_amount(out, "  in use", t->used, t->used_disk);
 	buf_fmt(out, "%-18s %6" PRIu64 "\n", "  pinned", t->pinned);
 	buf_fmt(out, "%-18s %6" PRIu64 "\n", "  without record",
 		t->unrecorded);
@@ -253,11 +273,38 @@ status(const struct options_args *a, const struct store *s,
 }
 
 static int
+look(const struct options_args *a, const struct store *s,
+	const struct watch *w, struct entries *l, struct users *u,
+	struct err *e)
+{
+	const struct users_request rq = {
+		.store = s,
+		.roots = a->roots.v,
+		.n_roots = a->roots.n,
+		.watch = w,
+	};
+	char line[512], q[300];
+	size_t i;
+
+	if (entries_load(s, true, w, l, e) || users_scan(&rq, u, e))
+		return -1;
+	for (i = 0; i < u->n_dark; i++) {
+		snprintf(line, sizeof(line), "%s: %s; it may use any base",
+			err_quote(q, sizeof(q), u->dark[i].disk,
+				(unsigned)strlen(u->dark[i].disk)),
+			u->dark[i].why);
+		watch_note(w, line);
+	}
+	return 0;
+}
+
+static int
 show(const struct options_args *a, bool totals, struct buf *out,
 	struct err *e)
 {
 	struct store s = STORE_NONE;
 	struct entries l = {0};
+	struct users u = {0};
 	struct totals t = {0};
 	struct progress p;
 	int r;
@@ -269,15 +316,16 @@ show(const struct options_args *a, bool totals, struct buf *out,
 		return -1;
 	progress_start(&p, "cache list", false, false, a->quiet, -1,
 		report_warning);
-	r = entries_load(&s, true, &p.watch, &l, e);
+	r = look(a, &s, &p.watch, &l, &u, e);
 	progress_end(&p, r == 0);
 	if (r == 0 && totals) {
-		r = add_up(&s, &l, &t, e);
+		r = add_up(&s, &l, &u, &t, e);
 		if (r == 0)
 			status(a, &s, &t, out);
 	} else if (r == 0) {
-		list(a, &l, out);
+		list(a, &l, &u, out);
 	}
+	users_free(&u);
 	entries_free(&l);
 	store_close(&s);
 	return r;

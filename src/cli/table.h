@@ -10,6 +10,7 @@ extern const struct options_table table_cache_clean;
 extern const struct options_table table_cache_ensure;
 extern const struct options_table table_cache_list;
 extern const struct options_table table_cache_pin;
+extern const struct options_table table_cache_purge;
 extern const struct options_table table_cache_spawn;
 extern const struct options_table table_cache_status;
 extern const struct options_table table_cache_unpin;

@@ -35,6 +35,7 @@ const struct options_table table_cache_ensure = {
 
 static const struct options_spec list_rows[] = {
 	ROWS_STORE,
+	ROW_ROOTS,
 	ROW_JSON,
 	ROW_QUIET,
 };
@@ -61,3 +62,16 @@ const struct options_table table_cache_pin = {
 const struct options_table table_cache_unpin = {
 	"cache unpin", "Takes that protection away.", "ID", pin_rows,
 	COUNT_OF(pin_rows)};
+
+static const struct options_spec purge_rows[] = {
+	ROWS_STORE,
+	ROW_ROOTS,
+	ROW_IGNORE_DISK,
+	ROW_NO_WAIT,
+	ROW_LOG,
+	ROW_QUIET,
+};
+
+const struct options_table table_cache_purge = {
+	"cache purge", "Removes an image's bases now, unless they are used.",
+	"ID", purge_rows, COUNT_OF(purge_rows)};

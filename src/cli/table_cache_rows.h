@@ -22,6 +22,12 @@
 #define ROW_NO_WAIT                                                            \
 	FLAG(0, "no-wait", no_wait, ON_BYRE,                                   \
 		"fail where another process has the lock")
+#define ROW_ROOTS                                                              \
+	LIST(0, "instance-root", roots, ON_BYRE, "DIR",                        \
+		"one more directory of instances (repeatable)")
+#define ROW_IGNORE_DISK                                                        \
+	LIST(0, "ignore-disk", ignore_disks, ON_BYRE, "PATH",                  \
+		"a disk that uses no base if unreadable (repeatable)")
 #define ROW_JSON FLAG(0, "json", json, ON_BYRE, "print JSON")
 
 #endif

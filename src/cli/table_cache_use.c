@@ -51,8 +51,7 @@ const struct options_table table_cache_blank = {
 
 static const struct options_spec clean_rows[] = {
 	ROWS_STORE,
-	LIST(0, "instance-root", roots, ON_BYRE, "DIR",
-		"one more directory of instances (repeatable)"),
+	ROW_ROOTS,
 	FLAG(0, "dry-run", dry_run, ON_BYRE,
 		"touch nothing, say what would be done and why"),
 	TEXT(0, "min-age", min_age, ON_BYRE, "AGE",
@@ -70,8 +69,7 @@ static const struct options_spec clean_rows[] = {
 		"an image that no other host uses (repeatable)"),
 	LIST(0, "host", hosts, ON_BYRE, "HOST",
 		"a host whose instances are all seen here (repeatable)"),
-	LIST(0, "ignore-disk", ignore_disks, ON_BYRE, "PATH",
-		"a disk that uses no base if unreadable (repeatable)"),
+	ROW_IGNORE_DISK,
 	ROW_LOG,
 	ROW_JSON,
 	ROW_QUIET,

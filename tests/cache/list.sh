@@ -46,6 +46,24 @@ assert len(one) == 1 and one[0]["state"] == "digest", one
 assert one[0]["virtual-size"] == 12582912 and not one[0]["pinned"], one
 assert [x for x in l if x["name"] == "new\nline"]' || fail "JSON"; }
 
+# two disks on one base, one of them by way of the other
+mkdir "$inst/uuid"
+"$byre" create -f qcow2 -u -b "$base/$(name nova)" -F raw \
+	"$inst/uuid/disk" 12M -q || exit 99
+"$byre" create -f qcow2 -u -b "$inst/uuid/disk" -F qcow2 \
+	"$inst/uuid/disk.local" 12M -q || exit 99
+expect 0 cache list --json
+silent
+case $(field used-by out) in
+*uuid/disk | *uuid/disk.local) ;;
+*) fail "used by: $(cat out)" ;;
+esac
+expect 0 cache status --json
+[ "$(field used out)" -eq 1 ] || fail "status: $(cat out)"
+printf 'QFI\373' >"$inst/uuid/disk.config"
+expect 0 cache status -q
+silent
+
 expect 0 cache status
 grep -q '^bases *5 ' out || fail "status: $(cat out)"
 grep -q '^other files *4 ' out || fail "status: $(cat out)"

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The locks of all names first, then the search for users, so that nobody can
+ * build on a base in between; then everything goes, or nothing. A sized copy
+ * that comes up while its lock is waited for stays.
+ */
+#include "config.h"
+
+#include "cache/purge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cache/entries.h"
+#include "cache/holders.h"
+#include "cache/record.h"
+#include "cache/store_lock.h"
+#include "cache/users.h"
+
+struct job {
+	const struct purge_request *rq;
+	char image[LAYOUT_NAME];
+	struct entries entries;
+	const struct entry **v; /* the image's; in strcmp order */
+	size_t n;
+	struct store_lock image_lock;
+	struct store_lock *locks; /* of the others */
+	size_t n_locks;
+};
+
+static int
+choose(struct job *j, struct err *e)
+{
+	const struct purge_request *rq = j->rq;
+	size_t i;
+
+	if (entries_load(rq->store, false, rq->watch, &j->entries, e))
+		return -1;
+	j->v = calloc(j->entries.n + 1, sizeof(*j->v));
+	j->locks = calloc(j->entries.n + 1, sizeof(*j->locks));
+	if (!j->v || !j->locks)
+		return err_sys(e, ENOMEM, "cannot list an image's bases");
+	for (i = 0; i < j->entries.n; i++)
+		if (strcmp(j->entries.v[i].layout.image, j->image) == 0)
+			j->v[j->n++] = &j->entries.v[i];
+	if (j->n)
+		return 0;
+	err_sys(e, ENOENT, "there is no base of that image");
+	return err_file(e, j->image);
+}
+
+/* The image's is held, and guards what is on the way to become its base. */
+static int
+take_locks(struct job *j, struct err *e)
+{
+	const struct purge_request *rq = j->rq;
+	size_t i;
+
+	for (i = 0; i < j->n; i++) {
+		const struct entry *n = j->v[i];
+
+		if (strcmp(n->name, j->image) == 0 ||
+			!layout_is_base(n->layout.kind))
+			continue;
+		if (store_lock(rq->store, n->name, rq->wait, rq->watch,
+			    &j->locks[j->n_locks], NULL, e))
+			return -1;
+		j->n_locks++;
+	}
+	return 0;
+}
+
+static int
+busy(const char *name, const char *what, const char *who, struct err *e)
+{
+	char q[400];
+
+	err_set(e, ERR_BUSY, "%s %s", what, err_quote(q, sizeof(q), who,
+		(unsigned)strlen(who)));
+	return err_file(e, name);
+}
+
+static int
+check_holder(const struct job *j, const struct entry *n, struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+	enum holders_answer a;
+	struct holders h;
+	struct stat st;
+	pid_t pid;
+
+	if (store_file(j->rq->store->base_fd, n->name, O_RDONLY, &fd, &st, e))
+		return -1;
+	if (fd < 0)
+		return 0;
+	a = holders_ask(fd);
+	if (a == HOLDERS_FREE)
+		return 0;
+	if (a == HOLDERS_HELD)
+		return busy(n->name, "is open or locked in", "another process",
+			e);
+	if (holders_scan(st.st_dev, j->rq->watch, &h, e))
+		return -1;
+	pid = holders_of(&h, st.st_ino);
+	holders_free(&h);
+	if (!pid)
+		return 0;
+	return busy(n->name, "is open in", "another process", e);
+}
+
+static int
+check_users(const struct job *j, const struct users *u, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < j->n; i++) {
+		const struct entry *n = j->v[i];
+		struct users_answer a = users_of(u, n->name, &n->st);
+
+		if (a.disks)
+			return busy(n->name, "is used by", a.disk, e);
+		if (n->regular && check_holder(j, n, e))
+			return -1;
+	}
+	/* when a base was made tells nothing here: anybody's may be copied
+	 * back in time */
+	if (u->n_dark)
+		return busy(j->image, "may be used by a disk that cannot be "
+			"read:", u->dark[0].disk, e);
+	return 0;
+}
+
+static int
+check(struct job *j, struct err *e)
+{
+	const struct users_request rq = {
+		.store = j->rq->store,
+		.roots = j->rq->roots,
+		.n_roots = j->rq->n_roots,
+		.ignore = j->rq->ignore,
+		.n_ignore = j->rq->n_ignore,
+		.watch = j->rq->watch,
+	};
+	struct users u;
+	int bad;
+
+	if (users_scan(&rq, &u, e))
+		return -1;
+	bad = check_users(j, &u, e);
+	users_free(&u);
+	return bad;
+}
+
+static int
+remove_all(struct job *j, struct purge_result *ret, struct err *e)
+{
+	const struct purge_request *rq = j->rq;
+	size_t i;
+
+	for (i = 0; i < j->n; i++) {
+		const struct entry *n = j->v[i];
+		uint64_t bytes = (uint64_t)n->st.st_blocks * 512;
+
+		if (!n->regular)
+			continue;
+		if (unlinkat(rq->store->base_fd, n->name, 0)) {
+			if (errno == ENOENT)
+				continue;
+			err_sys(e, errno, "cannot remove");
+			return err_file(e, n->name);
+		}
+		ret->files++;
+		ret->bytes += bytes;
+		journal_tell(rq->journal, (struct journal_event){
+			.what = "removed", .name = n->name, .id = rq->id,
+			.why = "purged", .bytes = bytes});
+		if (layout_is_base(n->layout.kind) &&
+			record_remove(rq->store, n->name, e))
+			return -1;
+	}
+	return 0;
+}
+
+int
+purge_run(const struct purge_request *rq, struct purge_result *ret,
+	struct err *e)
+{
+	struct purge_result result = {0};
+	struct job j = {.rq = rq, .image_lock = STORE_LOCK_NONE};
+	int bad;
+
+	if (rq->store->apart && rq->n_roots == 0)
+		return err_set(e, ERR_USAGE, "%s is on another device than the "
+			"instances: directories of instances must be given",
+			rq->store->base);
+	if (layout_image(rq->id, j.image, e) ||
+		store_lock(rq->store, j.image, rq->wait, rq->watch,
+			&j.image_lock, NULL, e))
+		return -1;
+	bad = choose(&j, e) || take_locks(&j, e) || check(&j, e) ||
+		remove_all(&j, &result, e);
+	while (j.n_locks > 0)
+		store_lock_release(&j.locks[--j.n_locks]);
+	store_lock_release(&j.image_lock);
+	free(j.locks);
+	free(j.v);
+	entries_free(&j.entries);
+	if (bad)
+		return -1;
+	*ret = result;
+	return 0;
+}
