@@ -4,87 +4,12 @@
 
 #include "cli/cmd.h"
 
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/json.h"
-#include "base/parse.h"
-#include "base/units.h"
-#include "cache/ensure.h"
 #include "cli/cache.h"
-#include "cli/fetch.h"
+#include "cli/cache_source.h"
 #include "cli/native.h"
 #include "cli/progress.h"
 #include "cli/report.h"
-
-/* What a transfer may be long at most: an image's file is little longer than
- * its disk. */
-static uint64_t
-transfer_limit(uint64_t max_size)
-{
-	if (max_size == 0 || max_size > INT64_MAX / 2)
-		return 0;
-	return max_size + max_size / 4 + 64 * MIB;
-}
-
-/* A file whose digests nobody asked for is read where it is; all else goes
- * through byre-fetch. */
-static int
-source(const struct options_args *a, struct ensure_request *rq,
-	struct fetch *f, struct err *e)
-{
-	bool from_stdin = strcmp(a->from, "-") == 0;
-	struct stat st;
-
-	if (fetch_expect(&a->expected, &f->expect, e))
-		return -1;
-	rq->source_name = from_stdin ? "standard input" : a->from;
-	rq->source_fd = -1;
-	if (a->expected.n == 0 && !from_stdin) {
-		rq->source_path = a->from;
-		return 0;
-	}
-	if (a->expected.n == 0 && fstat(STDIN_FILENO, &st) == 0 &&
-		S_ISREG(st.st_mode) &&
-		lseek(STDIN_FILENO, 0, SEEK_CUR) == 0) {
-		rq->source_fd = STDIN_FILENO;
-		return 0;
-	}
-	f->source = a->from;
-	f->limit = transfer_limit(rq->max_size);
-	rq->fetch = fetch_run;
-	rq->fetch_arg = f;
-	return 0;
-}
-
-static int
-options(const struct options_args *a, struct ensure_request *rq,
-	struct journal *j, int *ret_fd, struct err *e)
-{
-	enum engine_kind engine;
-
-	if (a->kernel && a->keep_qcow2)
-		return err_set(e, ERR_USAGE,
-			"--kernel and --keep-qcow2 exclude each other");
-	if (a->kernel && a->format)
-		return err_set(e, ERR_USAGE,
-			"--kernel and -f exclude each other");
-	if (!a->from)
-		return err_set(e, ERR_USAGE, "--from is needed");
-	if (native_format(a->format, "-f", &rq->format, e) ||
-		native_engine(a, &engine, &rq->workers, e) ||
-		native_progress_fd(a, ret_fd, e) || cache_journal(a, j, e))
-		return -1;
-	if (a->max_size && parse_size(a->max_size, &rq->max_size, e))
-		return err_prefix(e, "--max-size");
-	rq->id = a->operands.v[0];
-	rq->kernel = a->kernel;
-	rq->keep_qcow2 = a->keep_qcow2;
-	rq->wait = !a->no_wait;
-	rq->journal = j;
-	return 0;
-}
 
 static int
 say(const struct options_args *a, const struct store *s,
@@ -131,8 +56,12 @@ run(const struct options_args *a, struct store *s, struct ensure_result *ret,
 	struct progress p;
 	int fd, r;
 
-	if (options(a, &rq, &journal, &fd, e) || source(a, &rq, &f, e))
+	if (!a->from)
+		return err_set(e, ERR_USAGE, "--from is needed");
+	if (cache_source(a, &rq, &f, e) || cache_journal(a, &journal, e) ||
+		native_progress_fd(a, &fd, e))
 		return -1;
+	rq.journal = &journal;
 	report_started();
 	if (cache_open(a, true, s, e))
 		return -1;

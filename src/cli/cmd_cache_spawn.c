@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* byre cache spawn: a disk from a base. */
+/* byre cache spawn: a disk from a base, which is ensured before where a source
+ * is given. */
 #include "config.h"
 
 #include "cli/cmd.h"
@@ -12,10 +13,13 @@
 #include "base/parse.h"
 #include "cache/spawn.h"
 #include "cli/cache.h"
+#include "cli/cache_source.h"
 #include "cli/native.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/tool.h"
+
+#define ENSURE_TRIES 4
 
 /* As Nova's extend does it: a check that may mend, then the growth. */
 static int
@@ -75,24 +79,55 @@ say(const struct options_args *a, const struct spawn_result *r)
 	return report_output(&out);
 }
 
+/* Between the two the base is nobody's: a clean that knows no age may take it,
+ * and then it is made again. */
+static int
+ensure_and_spawn(const struct options_args *a, struct ensure_request *er,
+	const struct spawn_request *rq, struct spawn_result *ret,
+	struct err *e)
+{
+	bool once = strcmp(a->from, "-") == 0;
+	struct ensure_result made;
+	unsigned i;
+
+	for (i = 1;; i++) {
+		if (ensure_run(er, &made, e))
+			return -1;
+		if (spawn_run(rq, ret, e) == 0)
+			return 0;
+		if (once || i == ENSURE_TRIES || e->eno != ENOENT ||
+			strcmp(e->file, made.name) != 0)
+			return -1;
+	}
+}
+
 static int
 run(struct options_args *a, struct store *s, struct spawn_result *ret,
 	struct err *e)
 {
+	struct ensure_request er = {.store = s};
 	struct spawn_request rq = {.store = s};
+	struct fetch f = {0};
 	struct journal journal;
 	struct progress p;
 	int r;
 
-	if (options(a, &rq, &journal, e))
+	if (options(a, &rq, &journal, e) ||
+		(a->from && cache_source(a, &er, &f, e)))
 		return -1;
+	if (!a->from && (a->expected.n || a->format || a->max_size ||
+			a->keep_qcow2))
+		return err_set(e, ERR_USAGE, "--expect, -f, --max-size and "
+			"--keep-qcow2 need --from");
 	report_started();
 	if (cache_open(a, true, s, e))
 		return -1;
 	progress_start(&p, "cache spawn", a->progress, true, a->quiet, -1,
 		report_warning);
-	rq.watch = &p.watch;
-	r = spawn_run(&rq, ret, e);
+	rq.watch = er.watch = f.watch = &p.watch;
+	er.journal = &journal;
+	r = a->from ? ensure_and_spawn(a, &er, &rq, ret, e)
+		: spawn_run(&rq, ret, e);
 	progress_end(&p, r == 0);
 	return r;
 }

@@ -11,6 +11,7 @@ static const struct options_spec spawn_rows[] = {
 	ROWS_STORE,
 	TEXT(0, "size", size, ON_BYRE, "SIZE",
 		"of the disk (default, and 0: the image's)"),
+	ROWS_SOURCE,
 	FLAG(0, "overlay", overlay, ON_BYRE,
 		"a qcow2 on the base (the default)"),
 	FLAG(0, "sized-base", sized_base, ON_BYRE,

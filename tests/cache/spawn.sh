@@ -189,7 +189,23 @@ if PATH=$PATH:/sbin:/usr/sbin command -v mkfs.ext4 >/dev/null; then
 	[ "$(field file-system-resized out)" = false ] || fail "resized what?"
 fi
 
+# a base and a disk in one go; what is there is not fetched again
+expect 0 cache spawn both "$inst/b1/disk" --from data.raw --size 20M \
+	--expect "md5:$(md5sum <data.raw | cut -d ' ' -f 1)" --log json
+added=$(grep -c '"event": "added"' err)
+[ "$added" -eq 1 ] || fail "log: $(cat err)"
+"$byre" compare -q --trusted "$inst/b1/disk" data.raw ||
+	fail "not the source's content"
+expect 0 cache spawn both "$inst/b2/disk" --from nothing
+cat data.raw | cache spawn piped "$inst/b3/disk" --from - --flat ||
+	fail "a disk from a pipe"
+cmp -s "$inst/b3/disk" data.raw || fail "another content from a pipe"
+expect 1 cache spawn none "$inst/b4/disk" --from nothing
+absent "$inst/b4" "$base/$(name none)"
+
 # the command line
+expect 2 cache spawn img a --format raw
+expect 2 cache spawn img a --expect md5:0
 expect 2 cache spawn img
 expect 2 cache spawn img a b
 expect 2 cache spawn img a --flat --sized-base
