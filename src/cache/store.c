@@ -56,10 +56,11 @@ open_dir(int dirfd, const char *name, bool follow, int *ret)
 	return *ret < 0 ? errno : 0;
 }
 
-/* The directory `name` in dirfd, made where there is none and s->create. */
+/* The directory `name` in dirfd, made where there is none and create says so:
+ * *ret_made then. Its own name is not flushed. */
 static int
 sub_dir(const struct store *s, int dirfd, const char *name, bool follow,
-	bool create, int *ret, struct err *e)
+	bool create, int *ret, bool *ret_made, struct err *e)
 {
 	int eno = open_dir(dirfd, name, follow, ret);
 
@@ -67,10 +68,9 @@ sub_dir(const struct store *s, int dirfd, const char *name, bool follow,
 		if (mkdirat(dirfd, name, 0755) && errno != EEXIST)
 			return fault(name, errno, "cannot create the directory",
 				e);
+		*ret_made = true;
 		eno = open_dir(dirfd, name, follow, ret);
-		/* a path of the caller's own has no fd to be synced */
-		if (eno == 0 && (store_give(s, *ret, e) ||
-				(dirfd != AT_FDCWD && store_sync_dir(dirfd, e))))
+		if (eno == 0 && store_give(s, *ret, e))
 			return err_file(e, name);
 	}
 	if (eno == ELOOP || eno == ENOTDIR) {
@@ -141,26 +141,56 @@ owner_of(struct store *s, int fd, dev_t *ret_dev, struct err *e)
 	return 0;
 }
 
+/* What is published flushes _base, and with it the name of our directory. */
 static int
 open_own(struct store *s, bool create, struct err *e)
 {
+	bool made = false;
+
 	if (sub_dir(s, s->base_fd, LAYOUT_OWN, false, create, &s->state_fd,
-		    e))
+		    &made, e))
 		return -1;
 	if (s->state_fd < 0)
 		return 0;
-	return sub_dir(s, s->state_fd, "staging", false, create,
-		       &s->staging_fd, e) ||
+	if (sub_dir(s, s->state_fd, "staging", false, create, &s->staging_fd,
+		    &made, e) ||
 		sub_dir(s, s->state_fd, "records", false, create,
-			&s->records_fd, e) ||
+			&s->records_fd, &made, e) ||
 		sub_dir(s, s->state_fd, "quarantine", false, create,
-			&s->quarantine_fd, e) ? -1 : 0;
+			&s->quarantine_fd, &made, e))
+		return -1;
+	return made ? store_sync_dir(s->state_fd, e) : 0;
+}
+
+/* The directory that has _base in it, wherever that is. */
+static int
+sync_above(const struct store *s, struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+	int eno = open_dir(s->base_fd, "..", false, &fd);
+
+	if (eno)
+		return fault(s->base, eno, "cannot flush the directory of", e);
+	return store_sync_dir(fd, e);
+}
+
+static int
+open_locks(struct store *s, const struct store_request *rq, struct err *e)
+{
+	bool made;
+
+	if (rq->locks)
+		return sub_dir(s, AT_FDCWD, rq->locks, true, rq->create,
+			&s->locks_fd, &made, e);
+	return sub_dir(s, s->instances_fd, LAYOUT_LOCKS, false, rq->create,
+		&s->locks_fd, &made, e);
 }
 
 static int
 open_all(struct store *s, const struct store_request *rq, struct err *e)
 {
 	const char *base = rq->base ? rq->base : LAYOUT_BASE;
+	bool made = false;
 	int eno;
 
 	if (name_paths(s, rq, e))
@@ -171,19 +201,13 @@ open_all(struct store *s, const struct store_request *rq, struct err *e)
 			"the instances", e);
 	if (owner_of(s, s->instances_fd, &s->instances_dev, e) ||
 		sub_dir(s, s->instances_fd, base, *base == '/', rq->create,
-			&s->base_fd, e))
+			&s->base_fd, &made, e))
 		return -1;
 	if (s->base_fd < 0)
 		return fault(s->base, ENOENT, "cannot open the directory of "
 			"the bases", e);
-	if (rq->locks) {
-		if (sub_dir(s, AT_FDCWD, rq->locks, true, rq->create,
-			    &s->locks_fd, e))
-			return -1;
-	} else if (sub_dir(s, s->instances_fd, LAYOUT_LOCKS, false,
-			   rq->create, &s->locks_fd, e)) {
+	if ((made && sync_above(s, e)) || open_locks(s, rq, e))
 		return -1;
-	}
 	if (owner_of(s, s->base_fd, &s->base_dev, e))
 		return -1;
 	s->apart = s->base_dev != s->instances_dev;
