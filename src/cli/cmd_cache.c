@@ -34,6 +34,15 @@ cmd_cache_find(const char *name)
 }
 
 void
+cmd_cache_names(struct buf *out)
+{
+	unsigned i;
+
+	for (i = 0; i < COUNT_OF(commands); i++)
+		buf_fmt(out, "%s\n", commands[i].name);
+}
+
+void
 cmd_cache_usage(struct buf *out)
 {
 	unsigned i;

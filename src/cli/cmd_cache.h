@@ -18,6 +18,8 @@ struct cmd_cache {
 /* NULL when there is none of that name. */
 const struct cmd_cache *cmd_cache_find(const char *name);
 void cmd_cache_usage(struct buf *out);
+/* Their names, a line each. */
+void cmd_cache_names(struct buf *out);
 /* The options of all of them, each once, as options_list_all has it. */
 void cmd_cache_options(struct buf *out);
 

@@ -9,8 +9,12 @@ _byre()
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		words="$(byre help --commands 2>/dev/null) help --help --version"
+	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = cache ]; then
+		words="$(byre help --commands cache 2>/dev/null) --help"
 	elif [ "${current#-}" != "$current" ]; then
-		words=$(byre help --options "$command" 2>/dev/null |
+		[ "$command" = cache ] && command="cache ${COMP_WORDS[2]}"
+		# shellcheck disable=SC2086
+		words=$(byre help --options $command 2>/dev/null |
 			awk -F '\t' '{ print $1; print $2 }')
 	else
 		return

@@ -93,8 +93,8 @@ help_cache(int argc, char **argv, bool list)
 	return report_output(&out);
 }
 
-/* help [COMMAND]; help --commands and help --options COMMAND are for shell
- * completion and for tests. */
+/* help [COMMAND]; help --commands [cache] and help --options COMMAND are for
+ * shell completion and for tests. */
 static int
 help(int argc, char **argv)
 {
@@ -103,6 +103,11 @@ help(int argc, char **argv)
 	bool list = argc > 1 && strcmp(argv[1], "--options") == 0;
 	unsigned i;
 
+	if (argc > 2 && strcmp(argv[1], "--commands") == 0 &&
+		strcmp(argv[2], "cache") == 0) {
+		cmd_cache_names(&out);
+		return report_output(&out);
+	}
 	if (argc > 1 && strcmp(argv[1], "--commands") == 0) {
 		for (i = 0; i < COUNT_OF(commands); i++)
 			buf_fmt(&out, "%s\n", commands[i].table->command);

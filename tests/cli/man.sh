@@ -62,4 +62,30 @@ if command -v bash >/dev/null; then
 			fail "completion lacks ${want#*:}: $(cat out)"
 	done
 fi
+
+# the cache's commands have a level more
+for c in $("$byre" help --commands cache); do
+	checks=$((checks + 1))
+	"$byre" help --options cache "$c" | grep -q -- --instances ||
+		fail "cache $c has no options"
+	[ "$("$byre" help cache "$c")" = "$("$byre" cache "$c" --help)" ] ||
+		fail "help cache $c"
+	grep -q "^\.B byre cache $c\$" "$top_srcdir/man/byre-cache.1" ||
+		fail "byre-cache.1 does not name $c"
+done
+[ "$("$byre" help cache)" = "$("$byre" cache --help)" ] || fail "help cache"
+if command -v bash >/dev/null; then
+	for want in "cache|en|2|ensure" "cache ensure|--exp|3|--expect"; do
+		checks=$((checks + 1))
+		PATH=$top_builddir:$PATH bash -c '
+			. "$1"
+			IFS="|" read -r words current at found <<<"$2"
+			COMP_WORDS=(byre $words "$current")
+			COMP_CWORD=$at
+			_byre
+			printf "%s\n" "${COMPREPLY[@]}" | grep -qx -- "$found"' \
+			- "$top_srcdir/src/cli/completion.bash" "$want" ||
+			fail "completion lacks $want"
+	done
+fi
 finish
