@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From a base to a disk, all under the base's lock, so that no cleaning comes
- * between: the base is checked and touched, directories and the note of the
- * format are made, and last the disk itself, which is published whole. What
+ * between: the base is checked and touched, directories are made, the disk is
+ * written without a name, its format is noted, and last it is published. What
  * was made before a failure is taken back.
  */
 #include "config.h"
@@ -170,7 +170,10 @@ make_disk(struct job *j, struct err *e)
 		(j->rq->mode == SPAWN_FLAT ? write_flat(j, f, e)
 			: write_overlay(j, f, e)))
 		return err_file(e, j->path);
-	if (publish_commit(p, true, e))
+	/* on its way now, it shares the note's journal commit; and the sync of
+	 * the directory is one for both names */
+	file_flush_start(f);
+	if (note_format(j, e) || publish_commit(p, true, e))
 		return -1;
 	p = NULL;
 	return 0;
@@ -211,7 +214,7 @@ spawn(struct job *j, struct err *e)
 		return -1;
 	if (spawn_dir_make(&j->dir, rq->store, j->path, e))
 		return -1;
-	return note_format(j, e) || make_disk(j, e) ? -1 : 0;
+	return make_disk(j, e);
 }
 
 /* The note of a disk that is not to be. */

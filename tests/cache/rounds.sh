@@ -31,7 +31,10 @@ work() {
 	case $(random 8) in
 	0 | 1) exec "$byre" cache clean --instances "$inst" -q --min-age 0 \
 		--min-age-resized 0 ;;
-	2) exec rm -rf "$inst/i$n-$(random "$procs")" ;;
+	2) # away at once: else a disk could appear in what is half removed
+		mv "$inst/i$n-$(random "$procs")" "trash-$1" 2>/dev/null
+		exec rm -rf "trash-$1"
+		;;
 	3) exec "$byre" cache spawn "img$n" --instances "$inst" \
 		"$inst/i$n-$1/disk.local" --sized-base --size 1G ;;
 	4) exec "$byre" cache spawn "img$n" --instances "$inst" \
