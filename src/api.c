@@ -81,8 +81,8 @@ usage(struct byre_error *to, const char *what)
 }
 
 /* Copies an options struct of the caller's over ours, which holds defaults. */
-static int
-take_options(void *to, size_t known, const void *from, const char *what,
+int
+api_take_options(void *to, size_t known, const void *from, const char *what,
 	struct byre_error *e)
 {
 	const uint8_t *p = from;
@@ -105,7 +105,7 @@ api_take_policy(struct api_policy *to, const struct byre_policy *from,
 	struct byre_error *e)
 {
 	to->p = (struct byre_policy)BYRE_POLICY_INIT;
-	if (take_options(&to->p, sizeof(to->p), from,
+	if (api_take_options(&to->p, sizeof(to->p), from,
 		    "struct byre_policy is of a newer version", e))
 		return -1;
 	if (to->p.n_allow_dirs > UINT32_MAX)
@@ -129,7 +129,7 @@ api_take_source(struct source *to, bool *ret_no_backing,
 	struct byre_source s = BYRE_SOURCE_INIT;
 	enum format format = FORMAT_PROBE;
 
-	if (take_options(&s, sizeof(s), from,
+	if (api_take_options(&s, sizeof(s), from,
 		    "struct byre_source is of a newer version", e))
 		return -1;
 	if (!s.path && s.fd < 0)
@@ -158,7 +158,7 @@ api_take_watch(struct watch *to, const struct byre_watch *from,
 {
 	struct byre_watch w = BYRE_WATCH_INIT;
 
-	if (take_options(&w, sizeof(w), from,
+	if (api_take_options(&w, sizeof(w), from,
 		    "struct byre_watch is of a newer version", e))
 		return -1;
 	*to = (struct watch){
@@ -176,7 +176,7 @@ take_qcow2(struct qcow2_options *to, const struct byre_qcow2 *from,
 {
 	struct byre_qcow2 q = BYRE_QCOW2_INIT;
 
-	if (take_options(&q, sizeof(q), from,
+	if (api_take_options(&q, sizeof(q), from,
 		    "struct byre_qcow2 is of a newer version", e))
 		return -1;
 	*to = (struct qcow2_options){
@@ -491,7 +491,7 @@ byre_convert(const struct byre_convert_options *o,
 
 	if (!o)
 		return usage(e, "no options");
-	if (take_options(&mine, sizeof(mine), o,
+	if (api_take_options(&mine, sizeof(mine), o,
 		    "struct byre_convert_options is of a newer version", e))
 		return -1;
 	if (!mine.sources || mine.n_sources == 0 || mine.n_sources > 4096)

@@ -6,6 +6,7 @@
 #include "byre.h"
 #include "base/err.h"
 #include "base/watch.h"
+#include "format/gate.h"
 #include "op/source.h"
 
 struct api_policy {
@@ -23,5 +24,11 @@ int api_take_source(struct source *to, bool *ret_no_backing,
 	const struct byre_source *from, struct byre_error *e);
 int api_take_watch(struct watch *to, const struct byre_watch *from,
 	struct byre_error *e);
+
+/* A struct of options, of this or an older version, into `to`, which holds
+ * the defaults and is `known` bytes long. What a newer one has beyond that
+ * must be zero: else BYRE_USAGE with what. */
+int api_take_options(void *to, size_t known, const void *from,
+	const char *what, struct byre_error *e);
 
 #endif

@@ -282,6 +282,104 @@ int byre_rebase(const char *path, const char *backing,
 	const char *backing_format, int only_header,
 	const struct byre_policy *policy, struct byre_error *e);
 
+/* ---- the image cache -------------------------------------------------- */
+
+/*
+ * Base images in a directory that is laid out and locked as OpenStack Nova's:
+ * see byre-cache(1). One handle belongs to one thread at a time; processes and
+ * handles exclude each other by locks.
+ */
+struct byre_cache;
+
+/* The instances directory must exist; what is missing beneath it is made.
+ * base_dir: relative to it or absolute, NULL: "_base". locks_dir: a path,
+ * NULL: "locks" beneath it. */
+int byre_cache_open(struct byre_cache **ret, const char *instances,
+	const char *base_dir, const char *locks_dir, struct byre_error *e);
+void byre_cache_close(struct byre_cache *c); /* NULL is fine */
+
+#define BYRE_CACHE_NAME 64
+
+struct byre_cache_ensure_options {
+	size_t size;
+	const char *path;    /* of the source, opened only if needed; or NULL */
+	int fd;              /* with fd, which stays the caller's */
+	const char *format;  /* "raw", "qcow2"; NULL: detect */
+	uint64_t max_size;   /* of what a guest sees; 0: no limit */
+	int kernel;          /* kept byte by byte, not looked into */
+	int keep_qcow2;      /* a qcow2 stays one, after a full check */
+	int no_wait;         /* BYRE_BUSY where another process has the lock */
+	unsigned workers;    /* threads; 0: one per CPU */
+	const struct byre_watch *watch;
+};
+#define BYRE_CACHE_ENSURE_INIT                                                 \
+	{.size = sizeof(struct byre_cache_ensure_options), .fd = -1}
+
+struct byre_cache_base {
+	int added;                     /* else it was there */
+	char name[BYRE_CACHE_NAME];    /* the file in base_dir */
+	uint64_t virtual_size;         /* 0: no record tells */
+	char digest[BYRE_DIGEST_TEXT]; /* "": no record tells */
+};
+
+/* Makes the image a base unless it is one. The safe policy applies with all
+ * of its tables. ret may be NULL. */
+int byre_cache_ensure(struct byre_cache *c, const char *id,
+	const struct byre_cache_ensure_options *o,
+	struct byre_cache_base *ret, struct byre_error *e);
+
+enum byre_cache_disk {
+	BYRE_CACHE_OVERLAY, /* a qcow2 on the base */
+	BYRE_CACHE_SIZED,   /* a qcow2 on an extended copy of the base */
+	BYRE_CACHE_FLAT,    /* a raw copy */
+};
+
+struct byre_cache_spawn_options {
+	size_t size;
+	int disk;              /* enum byre_cache_disk */
+	uint64_t virtual_size; /* 0: the image's */
+	int preallocate;
+	int verify;            /* read the base, compare its digest */
+	const struct byre_watch *watch;
+};
+#define BYRE_CACHE_SPAWN_INIT {.size = sizeof(struct byre_cache_spawn_options)}
+
+/* Makes the disk target, which must not exist, from the image's base. */
+int byre_cache_spawn(struct byre_cache *c, const char *id, const char *target,
+	const struct byre_cache_spawn_options *o, struct byre_error *e);
+
+/* Protects the image's base from cleaning, or (0) no longer. */
+int byre_cache_pin(struct byre_cache *c, const char *id, int pinned,
+	struct byre_error *e);
+
+/* Removes what there is of the image, unless something uses it: BYRE_BUSY. */
+int byre_cache_purge(struct byre_cache *c, const char *id,
+	const struct byre_watch *watch, struct byre_error *e);
+
+struct byre_cache_clean_options {
+	size_t size;
+	int64_t min_age;         /* seconds; -1: Nova's day */
+	int64_t min_age_resized; /* seconds; -1: Nova's hour */
+	uint64_t budget;         /* bytes on disk; UINT64_MAX: any */
+	const char *const *roots; /* more directories of instances */
+	size_t n_roots;
+	int dry_run;
+	const struct byre_watch *watch; /* note: what could not be read */
+};
+#define BYRE_CACHE_CLEAN_INIT                                                  \
+	{.size = sizeof(struct byre_cache_clean_options), .min_age = -1,       \
+		.min_age_resized = -1, .budget = UINT64_MAX}
+
+struct byre_cache_cleaned {
+	uint64_t files; /* removed; with dry_run those that would be */
+	uint64_t bytes; /* on disk, of these */
+};
+
+/* Removes the bases that nobody uses and what broke off. ret may be NULL. */
+int byre_cache_clean(struct byre_cache *c,
+	const struct byre_cache_clean_options *o,
+	struct byre_cache_cleaned *ret, struct byre_error *e);
+
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif

@@ -31,7 +31,7 @@ forbidden="$forbidden|signal|sigaction|chdir|umask|setlocale|strtok"
 also() {
 	case $1 in
 	qcow2_write) echo 'placed' ;;
-	api | api_chain | api_check) echo 'byre' ;;
+	api | api_chain | api_cache | api_check) echo 'byre' ;;
 	*) echo "$1" ;;
 	esac
 }
