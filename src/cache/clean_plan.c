@@ -19,6 +19,9 @@
 /* A base that was born less than this after a disk's last change may have
  * been there: their clocks may be two servers'. */
 #define BORN_SLACK 60
+/* Nova's own temporaries, seconds: its pre-caching works on them without a
+ * lock and, between two steps, without having them open. */
+#define LEFTOVER_AGE (24 * 3600)
 
 static bool
 verdict(struct clean_plan_file *f, enum clean_plan_verdict v, const char *fmt,
@@ -53,6 +56,8 @@ before(const struct timespec *a, const struct timespec *b)
 static int64_t
 limit_of(const struct clean_plan_file *f, const struct clean_plan_limits *l)
 {
+	if (is_leftover(f->kind))
+		return l->min_age > LEFTOVER_AGE ? l->min_age : LEFTOVER_AGE;
 	return f->kind == LAYOUT_SIZED || f->kind == LAYOUT_SIZED_OLD
 		? l->min_age_resized
 		: l->min_age;

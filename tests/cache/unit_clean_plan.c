@@ -72,6 +72,23 @@ START_TEST(ages_are_by_kind)
 }
 END_TEST
 
+START_TEST(leftovers_are_a_day_old)
+{
+	struct clean_plan_limits l = limits();
+	struct clean_plan_file f = file("a", DAY - 1);
+
+	l.min_age = 0;
+	f.kind = LAYOUT_PART;
+	ck_assert_int_eq(judge(f, l), CLEAN_PLAN_KEEP);
+	f.kind = LAYOUT_IMAGE;
+	ck_assert_int_eq(judge(f, l), CLEAN_PLAN_REMOVE);
+	l.min_age = 2 * DAY;
+	f = file("a", 2 * DAY - 1);
+	f.kind = LAYOUT_CONVERTED;
+	ck_assert_int_eq(judge(f, l), CLEAN_PLAN_KEEP);
+}
+END_TEST
+
 START_TEST(what_is_not_ours_stays)
 {
 	static const enum layout_kind v[] = {LAYOUT_FOREIGN, LAYOUT_OLD_INFO,
@@ -274,6 +291,7 @@ main(void)
 	int failed;
 
 	tcase_add_test(t, ages_are_by_kind);
+	tcase_add_test(t, leftovers_are_a_day_old);
 	tcase_add_test(t, what_is_not_ours_stays);
 	tcase_add_test(t, use_is_touched);
 	tcase_add_test(t, touched_since_is_used);

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "cache/backing.h"
+#include "cache/clean.h"
 #include "cache/disk_info.h"
 #include "cache/holders.h"
 #include "cache/store.h"
@@ -325,6 +326,26 @@ START_TEST(more_roots)
 }
 END_TEST
 
+START_TEST(apart_needs_roots)
+{
+	struct tree t;
+	struct clean_request rq = {.store = &t.s, .dry_run = true};
+	struct clean_result r;
+	struct err e = {0};
+	const char *root;
+
+	make_tree("e", &t);
+	t.s.apart = true;
+	ck_assert_int_eq(clean_run(&rq, &r, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_USAGE);
+	root = t.s.instances;
+	rq.roots = (struct clean_list){&root, 1};
+	ck_assert_int_eq(clean_run(&rq, &r, &e), 0);
+	clean_free(&r);
+	drop_tree(&t);
+}
+END_TEST
+
 START_TEST(who_holds_a_file)
 {
 	int fd, other;
@@ -399,6 +420,7 @@ main(void)
 	tcase_add_test(t, down_the_chain);
 	tcase_add_test(t, unreadable_is_dark);
 	tcase_add_test(t, more_roots);
+	tcase_add_test(t, apart_needs_roots);
 	tcase_add_test(t, who_holds_a_file);
 	tcase_add_test(t, disk_info);
 	suite_add_tcase(s, t);
