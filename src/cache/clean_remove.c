@@ -368,12 +368,47 @@ remove_staged(void *arg, const char *name, struct err *e)
 	return 0;
 }
 
+/* Its maker has it open until it has its name. Where nobody can be asked for
+ * that, its age tells. */
+static void
+remove_stray(struct leftovers *lo, const char *path)
+{
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+			O_NOCTTY | O_CLOEXEC);
+	enum holders_answer held;
+	struct stat st, named;
+	struct err e = {0};
+
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return;
+	held = holders_ask(fd);
+	if (held == HOLDERS_HELD || (held == HOLDERS_UNTOLD &&
+			lo->now - st.st_mtime < STAGE_AGE) ||
+		fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW) ||
+		named.st_ino != st.st_ino || named.st_dev != st.st_dev)
+		return;
+	if (unlink(path)) {
+		err_sys(&e, errno, "cannot remove");
+		err_file(&e, path);
+		note_of(lo->rq, &e);
+		return;
+	}
+	lo->r->staging++;
+	journal_tell(lo->rq->journal, (struct journal_event){
+		.what = "removed", .name = path,
+		.why = "a disk that was never finished",
+		.bytes = (uint64_t)st.st_blocks * 512});
+}
+
 int
 clean_remove_staging(const struct clean_request *rq, struct clean_result *r,
 	struct err *e)
 {
 	struct leftovers lo = {rq, r, time(NULL)};
+	size_t i;
 
+	for (i = 0; i < r->users.n_strays; i++)
+		remove_stray(&lo, r->users.strays[i]);
 	if (rq->store->staging_fd < 0)
 		return 0;
 	return each_name(rq->store->staging_fd, "staging", remove_staged, &lo,

@@ -12,7 +12,8 @@
  */
 int clean_remove_bases(const struct clean_request *rq, struct clean_result *r,
 	const struct clean_plan_limits *l, struct err *e);
-/* Staged files that nobody holds a lock on. */
+/* Staged files that nobody holds a lock on, and the first search's strays that
+ * nobody has open. */
 int clean_remove_staging(const struct clean_request *rq,
 	struct clean_result *r, struct err *e);
 /* Records of bases that are not there, under their locks. */

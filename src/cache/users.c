@@ -57,6 +57,37 @@ no_disk(const char *name)
 		(n > 4 && strcmp(name + n - 4, ".xml") == 0);
 }
 
+/* io/publish's temporaries, and disk_info's. */
+static bool
+is_stray(const char *name)
+{
+	static const char mark[] = ".byre-";
+	const size_t m = sizeof(mark) - 1;
+	size_t n = strlen(name);
+
+	if (strcmp(name, ".disk.info.byre") == 0)
+		return true;
+	return name[0] == '.' && n > m + 8 &&
+		strncmp(name + n - 8 - m, mark, m) == 0 &&
+		strspn(name + n - 8, "0123456789abcdef") == 8;
+}
+
+static int
+add_stray(struct walk *w, struct err *e)
+{
+	struct users *u = w->t.u;
+	char **v = realloc(u->strays, (u->n_strays + 1) * sizeof(*v));
+
+	if (!v)
+		return no_memory(e);
+	u->strays = v;
+	v[u->n_strays] = strdup(w->path.p);
+	if (!v[u->n_strays])
+		return no_memory(e);
+	u->n_strays++;
+	return 0;
+}
+
 /*
  * Nova's note of the formats: a guest can make its raw disk look like a broken
  * qcow2, or one on a file that we may not read, and must not stop the cleaning
@@ -200,6 +231,8 @@ look_at_entry(struct walk *w, int dirfd, const struct dirent *d,
 	}
 	if (set_path(w, dir_len, d->d_name, e))
 		return -1;
+	if (type == DT_REG && is_stray(d->d_name))
+		return add_stray(w, e);
 	if (type == DT_BLK)
 		return dark(w, NULL, "is a block device", 0, e);
 	if (type != DT_REG && type != DT_LNK && type != DT_UNKNOWN)
@@ -521,6 +554,9 @@ users_free(struct users *u)
 	}
 	for (i = 0; i < u->n_dark; i++)
 		free(u->dark[i].disk);
+	for (i = 0; i < u->n_strays; i++)
+		free(u->strays[i]);
+	free(u->strays);
 	free(u->files);
 	free(u->dark);
 	free(u->by_name);

@@ -57,6 +57,10 @@ struct users {
 	size_t n_files;
 	struct users_dark *dark;
 	size_t n_dark;
+	/* nameless no more and not yet named: what a kill leaves of a disk
+	 * where the file system has no O_TMPFILE; no disks */
+	char **strays;
+	size_t n_strays;
 	uint64_t disks;       /* files that were looked at */
 	uint64_t instances;   /* directories */
 	size_t *by_name, *by_inode, n_inodes; /* users.c's own */

@@ -227,13 +227,26 @@ rm -r "$inst/_base/$(name dir)" "$inst/_base/$(name link)" "$inst/_base/$nl" \
 
 # staged by nobody alive; the record of a base that is gone
 echo x >"$inst/_base/.byre/staging/somebody-0"
+mkdir "$inst/i2"
+for f in .disk.byre-0123abcd .disk.info.byre; do
+	cp data.raw "$inst/i2/$f"
+	touch -d '2 days ago' "$inst/i2/$f"
+done
+cp data.raw "$inst/i2/.disk.byre-0123abcx"
+exec 7<"$inst/i2/.disk.info.byre"
 base lost
 rm "$inst/_base/$(name lost)"
 clean --json
-[ "$(field removed-staging out)" = 1 ] || fail "staging: $(cat out)"
+[ "$(field removed-staging out)" = 2 ] || fail "staging: $(cat out)"
 [ "$(field removed-records out)" = 1 ] || fail "records: $(cat out)"
 gone lost
 staged
+absent "$inst/i2/.disk.byre-0123abcd"
+[ -e "$inst/i2/.disk.info.byre" ] || fail "an open one went"
+[ -e "$inst/i2/.disk.byre-0123abcx" ] || fail "somebody's file went"
+exec 7<&-
+clean
+absent "$inst/i2/.disk.info.byre"
 
 # budget and watermarks: the longest unused first, and ages do not matter
 for n in 1 2 3 4; do
