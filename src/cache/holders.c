@@ -81,7 +81,6 @@ holders_scan(dev_t dev, const struct watch *w, struct holders *ret,
 	long pid;
 	int fd, r = 0;
 
-	h.partial = !dir;
 	while (dir && r == 0 && (d = readdir(dir))) {
 		if (watch_cancelled(w)) {
 			r = err_set(e, ERR_CANCELLED, "cancelled");
@@ -95,9 +94,7 @@ holders_scan(dev_t dev, const struct watch *w, struct holders *ret,
 		strcat(name, "/fd");
 		fd = openat(dirfd(dir), name,
 			O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd < 0)
-			h.partial |= errno == EACCES || errno == EPERM;
-		else
+		if (fd >= 0)
 			r = scan_process(fd, (pid_t)pid, dev, &h, &cap, e);
 	}
 	if (dir)

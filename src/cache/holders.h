@@ -7,7 +7,6 @@
 #ifndef CACHE_HOLDERS_H
 #define CACHE_HOLDERS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -23,10 +22,10 @@ struct holders_file {
 struct holders {
 	struct holders_file *v; /* by inode; owned */
 	size_t n;
-	bool partial; /* not every process could be looked at */
 };
 
-/* The files of device dev that other processes have open. */
+/* The files of device dev that other processes have open, of those processes
+ * that we may look at. */
 int holders_scan(dev_t dev, const struct watch *w, struct holders *ret,
 	struct err *e);
 /* One who has it open, or 0. */
