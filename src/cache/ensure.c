@@ -23,7 +23,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "cache/ensure_copy.h"
-#include "cache/store_lock.h"
+#include "cache/ensure_wait.h"
 #include "op/check.h"
 #include "op/convert.h"
 
@@ -367,9 +367,12 @@ ensure_run(const struct ensure_request *rq, struct ensure_result *ret,
 	int r;
 
 	j.leaves = (struct digest_tap){.leaf = record_tap_leaf, .arg = &j.tap};
-	if (layout_image(rq->id, j.name, e) ||
-		store_lock(j.s, j.name, rq->wait, rq->watch, &lock,
-			&result.waited, e))
+	if (layout_image(rq->id, j.name, e))
+		return -1;
+	if (rq->wait ? ensure_wait(j.s, j.name, rq->watch, &lock,
+			       &result.waited, e)
+			: store_lock(j.s, j.name, false, rq->watch, &lock,
+				NULL, e))
 		return -1;
 	memcpy(result.name, j.name, sizeof(result.name));
 	r = under_lock(&j, &result, e);

@@ -58,6 +58,31 @@ wait $pid
 [ -e "$base/$(name stopped)" ] || [ -z "$(ls "$base/.byre/staging" |
 	grep "^$(name stopped)")" ] || fail "a stage is left"
 
+# who waits is told how far the other one is: a source that comes slowly
+if [ -x "$top_builddir/byre-fetch" ]; then
+	checks=$((checks + 1))
+	mkfifo pipe
+	cache ensure slow --from - -q <pipe &
+	exec 4>pipe
+	head -c 2000000 data.raw >&4
+	while ! ls "$base/.byre/staging" | grep -q "^$(name slow)"; do
+		sleep 0.05
+	done
+	# not by the function: its shell would keep the pipe open
+	"$byre" cache ensure --instances "$inst" slow --from nothing \
+		--progress-fd 5 5>progress 2>err 4>&- &
+	pid=$!
+	while [ ! -s progress ]; do
+		sleep 0.1
+	done
+	tail -c +2000001 data.raw >&4
+	exec 4>&-
+	wait $pid || fail "the waiting one: $(cat err)"
+	one_line "byre: cache ensure: warning: waits for another process"
+	wait
+	same "$base/$(name slow)" data.raw slow
+fi
+
 # who may not wait is told
 if command -v python3 >/dev/null; then
 	cache ensure held --from data.raw -q || exit 99
