@@ -26,6 +26,8 @@ for c in $("$byre" help --commands); do
 	expect 0 "$byre" help "$c"; silent; same out first
 	usage "byre: $c: unknown option '--nosuch'*" "$c" --nosuch
 	usage "byre: $c: unknown option '-Z'*" "$c" -Z
+	# its other options are its subcommands'
+	[ "$c" = cache ] && continue
 	usage "byre: $c: option '--help=1' takes no argument" "$c" --help=1
 	usage "byre: $c: option '-f' needs an argument" "$c" -f
 	case $c in
@@ -37,6 +39,13 @@ for c in $("$byre" help --commands); do
 	*) names='a 1' ;;
 	esac
 	usage "byre: $c: *Unknown driver 'nosuch'" "$c" -f nosuch $names
+done
+for c in ensure list status pin unpin purge spawn blank clean; do
+	expect 0 "$byre" cache $c --help; silent
+	grep -q "^usage: byre cache $c " out || fail "cache $c --help"
+	usage "byre: cache $c: unknown option '--nosuch'*" cache $c --nosuch
+	usage "byre: cache $c: option '--help=1' takes*" cache $c --help=1
+	usage "byre: cache $c: option '--instances' needs*" cache $c --instances
 done
 usage "byre: a command is needed*"
 usage "byre: unknown command 'nosuch'*" nosuch
