@@ -9,14 +9,12 @@
 #include "cache/purge.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "cache/entries.h"
-#include "cache/holders.h"
+#include "cache/in_use.h"
 #include "cache/record.h"
 #include "cache/store_lock.h"
 #include "cache/users.h"
@@ -75,63 +73,15 @@ take_locks(struct job *j, struct err *e)
 }
 
 static int
-busy(const char *name, const char *what, const char *who, struct err *e)
-{
-	char q[400];
-
-	err_set(e, ERR_BUSY, "%s %s", what, err_quote(q, sizeof(q), who,
-		(unsigned)strlen(who)));
-	return err_file(e, name);
-}
-
-static int
-check_holder(const struct job *j, const struct entry *n, struct err *e)
-{
-	CLEANUP_FD int fd = -1;
-	enum holders_answer a;
-	struct holders h;
-	struct stat st;
-	pid_t pid;
-
-	if (store_file(j->rq->store->base_fd, n->name, O_RDONLY, &fd, &st, e))
-		return -1;
-	if (fd < 0)
-		return 0;
-	a = holders_ask(fd);
-	if (a == HOLDERS_FREE)
-		return 0;
-	if (a == HOLDERS_HELD)
-		return busy(n->name, "is open or locked in", "another process",
-			e);
-	if (holders_scan(st.st_dev, j->rq->watch, &h, e))
-		return -1;
-	pid = holders_of(&h, st.st_ino);
-	holders_free(&h);
-	if (!pid)
-		return 0;
-	return busy(n->name, "is open in", "another process", e);
-}
-
-static int
 check_users(const struct job *j, const struct users *u, struct err *e)
 {
 	size_t i;
 
-	for (i = 0; i < j->n; i++) {
-		const struct entry *n = j->v[i];
-		struct users_answer a = users_of(u, n->name, &n->st);
-
-		if (a.disks)
-			return busy(n->name, "is used by", a.disk, e);
-		if (n->regular && check_holder(j, n, e))
+	for (i = 0; i < j->n; i++)
+		if (in_use_refuse(j->rq->store, u, j->v[i]->name, &j->v[i]->st,
+			    j->rq->watch, e))
 			return -1;
-	}
-	/* when a base was made tells nothing here: anybody's may be copied
-	 * back in time */
-	if (u->n_dark)
-		return busy(j->image, "may be used by a disk that cannot be "
-			"read:", u->dark[0].disk, e);
-	return 0;
+	return in_use_refuse_dark(u, j->image, e);
 }
 
 static int

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* What the users and the holders say, put into one answer. */
+#include "config.h"
+
+#include "cache/in_use.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cache/holders.h"
+
+static int
+busy(const char *name, const char *what, const char *who, struct err *e)
+{
+	char q[400];
+
+	err_set(e, ERR_BUSY, "%s %s", what, err_quote(q, sizeof(q), who,
+		(unsigned)strlen(who)));
+	return err_file(e, name);
+}
+
+static int
+refuse_held(const struct store *s, const char *name, const struct watch *w,
+	struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+	enum holders_answer a;
+	struct holders h;
+	struct stat st;
+	pid_t pid;
+
+	if (store_file(s->base_fd, name, O_RDONLY, &fd, &st, e))
+		return -1;
+	if (fd < 0)
+		return 0;
+	a = holders_ask(fd);
+	if (a == HOLDERS_FREE)
+		return 0;
+	if (a == HOLDERS_HELD)
+		return busy(name, "is open or locked in", "another process",
+			e);
+	if (holders_scan(st.st_dev, w, &h, e))
+		return -1;
+	pid = holders_of(&h, st.st_ino);
+	holders_free(&h);
+	return pid ? busy(name, "is open in", "another process", e) : 0;
+}
+
+int
+in_use_refuse(const struct store *s, const struct users *u, const char *name,
+	const struct stat *st, const struct watch *w, struct err *e)
+{
+	struct users_answer a = users_of(u, name, st);
+
+	if (a.disks)
+		return busy(name, "is used by", a.disk, e);
+	return S_ISREG(st->st_mode) ? refuse_held(s, name, w, e) : 0;
+}
+
+int
+in_use_refuse_dark(const struct users *u, const char *name, struct err *e)
+{
+	if (u->n_dark == 0)
+		return 0;
+	return busy(name, "may be used by a disk that cannot be read:",
+		u->dark[0].disk, e);
+}
