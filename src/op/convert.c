@@ -479,9 +479,8 @@ convert_run(const struct convert_request *rq, struct convert_result *ret,
 }
 
 int
-convert_digest(const struct source *s, const struct gate *g, unsigned workers,
-	enum engine_kind engine, const struct digest_tap *tap,
-	const struct watch *w, struct convert_result *ret, struct err *e)
+convert_read(const struct convert_read_request *rq, struct convert_result *ret,
+	struct err *e)
 {
 	struct pipeline_result pr = {0};
 	struct scan_source src = {0};
@@ -489,7 +488,7 @@ convert_digest(const struct source *s, const struct gate *g, unsigned workers,
 	struct chain *c;
 	int r;
 
-	if (source_open(s, g, false, w, &c, e))
+	if (source_open(rq->source, rq->gate, false, rq->watch, &c, e))
 		return -1;
 	src.chain = c;
 	src.size = units_align_up(c->size, 512);
@@ -499,13 +498,15 @@ convert_digest(const struct source *s, const struct gate *g, unsigned workers,
 			.src = &src,
 			.n_src = 1,
 			.base = UINT32_MAX,
+			.from = units_min(rq->from, src.size),
 			.size = src.size,
 			.sink = &sink,
 			.digest = true,
-			.digest_tap = tap,
-			.engine = engine,
-			.workers = workers,
-			.watch = w,
+			.digest_tap = rq->tap,
+			.rate_limit = rq->rate_limit,
+			.engine = rq->engine,
+			.workers = rq->workers,
+			.watch = rq->watch,
 		};
 
 		r = pipeline_run(&p, &pr, e);
@@ -519,8 +520,25 @@ convert_digest(const struct source *s, const struct gate *g, unsigned workers,
 		.bytes_data = pr.bytes_data,
 		.bytes_zero = pr.bytes_zero,
 		.bytes_read = pr.bytes_read,
-		.has_digest = true,
+		.has_digest = rq->from == 0,
 		.digest = pr.digest,
 	};
 	return 0;
+}
+
+int
+convert_digest(const struct source *s, const struct gate *g, unsigned workers,
+	enum engine_kind engine, const struct digest_tap *tap,
+	const struct watch *w, struct convert_result *ret, struct err *e)
+{
+	const struct convert_read_request rq = {
+		.source = s,
+		.gate = g,
+		.workers = workers,
+		.engine = engine,
+		.tap = tap,
+		.watch = w,
+	};
+
+	return convert_read(&rq, ret, e);
 }

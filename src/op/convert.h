@@ -77,6 +77,22 @@ struct convert_result {
 int convert_run(const struct convert_request *rq, struct convert_result *ret,
 	struct err *e);
 
+/* A source that is read from some place on, for its leaves. */
+struct convert_read_request {
+	const struct source *source;
+	const struct gate *gate;
+	/* guest byte to begin at, a multiple of DIGEST_BLOCK; other than 0,
+	 * the digest of the whole is not known */
+	uint64_t from;
+	uint64_t rate_limit;           /* bytes of data per second, 0: none */
+	const struct digest_tap *tap;  /* or NULL */
+	unsigned workers;
+	enum engine_kind engine;
+	const struct watch *watch;
+};
+
+int convert_read(const struct convert_read_request *rq,
+	struct convert_result *ret, struct err *e);
 /* Reads a source and digests what the guest sees. tap hears of the leaves; it
  * may be NULL. */
 int convert_digest(const struct source *s, const struct gate *g,
