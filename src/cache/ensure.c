@@ -243,6 +243,35 @@ make_raw(struct job *j, struct err *e)
 	return rq->kernel ? set_size(j, e) : 0;
 }
 
+/* What replaces a rotten base has to be what that one was. */
+static int
+fit(struct job *j, struct err *e)
+{
+	const struct record *r = j->rq->replaces;
+	enum format f = j->as_is ? j->source_format : FORMAT_RAW;
+	struct stat st;
+
+	if (f != r->format)
+		return err_set(e, ERR_MISMATCH, "makes a base that is %s, "
+			"recorded is %s", probe_format_name(f),
+			probe_format_name(r->format));
+	if (memcmp(j->result.digest.b, r->digest.b, sizeof(r->digest.b)) != 0)
+		return err_set(e, ERR_MISMATCH,
+			"its content is not the one that was recorded");
+	if (r->kind == RECORD_SIZED && j->result.virtual_size < r->file_size) {
+		if (ftruncate(j->made.fd, (off_t)r->file_size))
+			return err_sys(e, errno, "cannot extend a base");
+		j->result.virtual_size = r->virtual_size;
+	}
+	if (fstat(j->made.fd, &st))
+		return err_sys(e, errno, "cannot look at a base");
+	if (r->format == FORMAT_RAW && (uint64_t)st.st_size != r->file_size)
+		return err_set(e, ERR_MISMATCH, "makes a base of %" PRIu64
+			" bytes, recorded are %" PRIu64,
+			(uint64_t)st.st_size, r->file_size);
+	return 0;
+}
+
 /* Not having one is a pity and no fault: the base is there. */
 static void
 write_record(struct job *j, const struct stat *st)
@@ -269,6 +298,10 @@ write_record(struct job *j, const struct stat *st)
 	memcpy(r.sha256, j->digests.sha256, sizeof(r.sha256));
 	memcpy(r.sha512, j->digests.sha512, sizeof(r.sha512));
 	r.used = r.created;
+	if (rq->replaces) {
+		r.kind = rq->replaces->kind;
+		r.pinned = rq->replaces->pinned;
+	}
 	record_identify(&r, st);
 	/* an old record is of another file */
 	if (record_remove(j->s, j->name, &e) == 0 &&
@@ -286,10 +319,13 @@ static int
 publish(struct job *j, struct ensure_result *ret, struct err *e)
 {
 	const struct ensure_request *rq = j->rq;
+	bool taken = false;
 	struct stat st;
-	bool taken;
 
-	if (store_stage_publish(j->s, &j->made, j->name, &taken, e))
+	if (rq->replaces ? store_stage_replace(j->s, &j->made, j->name,
+			ret->quarantined, e)
+			: store_stage_publish(j->s, &j->made, j->name, &taken,
+				e))
 		return -1;
 	if (taken) {
 		/* one who takes no lock: Nova, caching ahead of a spawn */
@@ -314,7 +350,8 @@ publish(struct job *j, struct ensure_result *ret, struct err *e)
 	ret->digest = j->result.digest;
 	ret->bytes_data = j->result.bytes_data;
 	journal_tell(rq->journal, (struct journal_event){
-		.what = "added", .name = j->name, .id = rq->id,
+		.what = rq->replaces ? "replaced" : "added",
+		.name = j->name, .id = rq->id,
 		.bytes = (uint64_t)st.st_blocks * 512});
 	return 0;
 }
@@ -334,19 +371,41 @@ name_fault(const struct job *j, const struct err *why, struct err *e)
 	return -1;
 }
 
+/* Somebody may have been faster, with this or with a clean. */
+static int
+still_rotten(const struct job *j, bool there, const struct stat *st,
+	struct err *e)
+{
+	struct record r = {0};
+
+	if (there && record_load(j->s, j->name, &r, &there, j->rq->watch, e))
+		return -1;
+	there = there && record_is_rotten(&r, st) && memcmp(r.digest.b,
+		j->rq->replaces->digest.b, sizeof(r.digest.b)) == 0;
+	record_free(&r);
+	if (there)
+		return 0;
+	err_set(e, ERR_BUSY, "is no longer what was found rotten");
+	return err_file(e, j->name);
+}
+
 static int
 under_lock(struct job *j, struct ensure_result *ret, struct err *e)
 {
+	const struct ensure_request *rq = j->rq;
 	struct err why = {0};
 	struct stat st;
 	bool there;
 
 	if (store_stat(j->s->base_fd, j->name, &there, &st, e))
 		return -1;
-	if (there)
+	if (there && !rq->replaces)
 		return take_present(j, &st, ret, e);
+	if (rq->replaces && still_rotten(j, there, &st, e))
+		return -1;
 	if (fetch(j, &why) || look(j, &why) ||
-		(j->as_is ? make_as_is(j, &why) : make_raw(j, &why)))
+		(j->as_is ? make_as_is(j, &why) : make_raw(j, &why)) ||
+		(rq->replaces && fit(j, &why)))
 		return name_fault(j, &why, e);
 	return publish(j, ret, e);
 }
@@ -367,7 +426,9 @@ ensure_run(const struct ensure_request *rq, struct ensure_result *ret,
 	int r;
 
 	j.leaves = (struct digest_tap){.leaf = record_tap_leaf, .arg = &j.tap};
-	if (layout_image(rq->id, j.name, e))
+	if (rq->replaces)
+		snprintf(j.name, sizeof(j.name), "%s", rq->name);
+	else if (layout_image(rq->id, j.name, e))
 		return -1;
 	if (rq->wait ? ensure_wait(j.s, j.name, rq->watch, &lock,
 			       &result.waited, e)

@@ -45,6 +45,15 @@ struct ensure_request {
 	uint64_t max_size;        /* of the virtual size; 0: no limit */
 	bool kernel;     /* cached byte by byte, whatever it looks like */
 	bool keep_qcow2; /* a qcow2 is cached as it is, after a full check */
+	/*
+	 * Or NULL: the record of the base `name`, which was found rotten. It
+	 * is made anew, and what is there goes into quarantine. id, kernel and
+	 * keep_qcow2 have to be the record's; an extended copy is extended.
+	 * What comes out must have the recorded digest (and, raw, the length),
+	 * else ERR_MISMATCH and nothing has changed.
+	 */
+	const struct record *replaces;
+	const char *name;
 	bool wait;       /* for others who make it; else ERR_BUSY */
 	unsigned workers; /* 0: as many as there are CPUs */
 	const struct watch *watch;
@@ -63,6 +72,8 @@ struct ensure_result {
 	uint64_t virtual_size;
 	bool has_digest;
 	struct digest_value digest;
+	/* its name in quarantine, if it replaced something */
+	char quarantined[STORE_QUARANTINED];
 	uint64_t bytes_data;     /* added: written as data */
 };
 

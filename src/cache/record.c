@@ -58,6 +58,13 @@ record_matches(const struct record *r, const struct stat *st)
 		r->ino == st->st_ino;
 }
 
+bool
+record_is_rotten(const struct record *r, const struct stat *st)
+{
+	return r->rotten && (record_matches(r, st) ||
+		r->file_size != (uint64_t)st->st_size);
+}
+
 void
 record_identify(struct record *r, const struct stat *st)
 {

@@ -72,7 +72,8 @@ struct record {
 	int64_t used;
 	/* verify: a pass that was interrupted goes on at this guest byte */
 	uint64_t verify_at;
-	/* blocks that the last whole pass found changed; 0: none */
+	/* blocks that were found changed since the last pass without any (1:
+	 * perhaps not known which); 0: none */
 	uint64_t rotten;
 	bool pinned;
 };
@@ -96,6 +97,8 @@ int record_store(const struct store *s, const char *name,
 int record_remove(const struct store *s, const char *name, struct err *e);
 /* Whether the file is the one that was recorded: size and inode. */
 bool record_matches(const struct record *r, const struct stat *st);
+/* Whether that very file was found rotten, or is not as long as recorded. */
+bool record_is_rotten(const struct record *r, const struct stat *st);
 /* The identity of an open or just published base into r. */
 void record_identify(struct record *r, const struct stat *st);
 

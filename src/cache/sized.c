@@ -27,8 +27,8 @@
 #define BOOT_MAGIC_AT 510
 #define BOOT_MAGIC 0xaa55u
 
-static bool
-is_bare_ext(int fd)
+bool
+sized_is_bare_ext(int fd)
 {
 	uint8_t head[2048];
 
@@ -41,7 +41,7 @@ int
 sized_grow(int fd, int (*grow)(void *arg, int fd, struct err *e), void *arg,
 	const struct watch *w, bool *ret_grown, struct err *e)
 {
-	if (!is_bare_ext(fd)) {
+	if (!sized_is_bare_ext(fd)) {
 		watch_note(w, "the image is no bare ext file system: none is "
 			"resized");
 		return 0;

@@ -27,6 +27,10 @@ struct sized_request {
 int sized_make(const struct sized_request *rq, char ret[static LAYOUT_NAME],
 	bool *ret_grown, struct err *e);
 
+/* Whether the file holds nothing but an ext file system: that alone is resized
+ * when a copy is extended, by Nova too. fd: without O_DIRECT. */
+bool sized_is_bare_ext(int fd);
+
 /* Calls grow if the file in fd is nothing but an ext file system; else a note,
  * and *ret_grown false. */
 int sized_grow(int fd, int (*grow)(void *arg, int fd, struct err *e),

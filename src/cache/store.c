@@ -470,17 +470,27 @@ store_now(const struct store *s, struct timespec *ret, struct err *e)
 	return 0;
 }
 
-int
-store_quarantine(const struct store *s, const char *name, char *ret_as,
+static int
+quarantine_name(const char *name, char as[static STORE_QUARANTINED],
 	struct err *e)
 {
-	char as[LAYOUT_NAME + 40];
 	uint32_t r;
 
 	if (getrandom(&r, sizeof(r), 0) != sizeof(r))
 		return err_sys(e, errno, "no random name");
-	snprintf(as, sizeof(as), "%.*s.%lld.%08x", LAYOUT_NAME - 1, name,
-		(long long)time(NULL), r);
+	snprintf(as, STORE_QUARANTINED, "%.*s.%lld.%08x", LAYOUT_NAME - 1,
+		name, (long long)time(NULL), r);
+	return 0;
+}
+
+int
+store_quarantine(const struct store *s, const char *name, char *ret_as,
+	struct err *e)
+{
+	char as[STORE_QUARANTINED];
+
+	if (quarantine_name(name, as, e))
+		return -1;
 	if (renameat(s->base_fd, name, s->quarantine_fd, as))
 		return fault(name, errno, "cannot put into quarantine", e);
 	if (store_sync_dir(s->quarantine_fd, e) ||
@@ -488,5 +498,35 @@ store_quarantine(const struct store *s, const char *name, char *ret_as,
 		return err_file(e, name);
 	if (ret_as)
 		memcpy(ret_as, as, sizeof(as));
+	return 0;
+}
+
+/* A link keeps the old one first, so that the name is never without a file. */
+int
+store_stage_replace(const struct store *s, struct store_stage *st,
+	const char *name, char *ret_as, struct err *e)
+{
+	char as[STORE_QUARANTINED];
+
+	if (quarantine_name(name, as, e))
+		return -1;
+	if (fsync(st->fd))
+		return fault(name, errno, "cannot flush", e);
+	if (linkat(s->base_fd, name, s->quarantine_fd, as, 0))
+		return fault(name, errno, "cannot put into quarantine", e);
+	if (store_sync_dir(s->quarantine_fd, e)) {
+		unlinkat(s->quarantine_fd, as, 0);
+		return err_file(e, name);
+	}
+	if (renameat(s->staging_fd, st->name, s->base_fd, name)) {
+		int eno = errno;
+
+		unlinkat(s->quarantine_fd, as, 0);
+		return fault(name, eno, "cannot replace", e);
+	}
+	st->name[0] = '\0';
+	if (store_sync_dir(s->base_fd, e))
+		return err_file(e, name);
+	memcpy(ret_as, as, sizeof(as));
 	return 0;
 }

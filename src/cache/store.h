@@ -108,11 +108,19 @@ int store_touch(const struct store *s, const char *name, const struct watch *w,
 /* What the file system of _base says is now, by touching .byre/clock: its
  * clock may be a server's. Needs a store opened with create. */
 int store_now(const struct store *s, struct timespec *ret, struct err *e);
+#define STORE_QUARANTINED (LAYOUT_NAME + 40) /* a name there, with its NUL */
+
 /* Moves _base/<name> to quarantine/<name>.<seconds>.<random>; both directories
- * are synced. The caller holds its lock. ret_as (LAYOUT_NAME + 40 bytes) may
+ * are synced. The caller holds its lock. ret_as (STORE_QUARANTINED bytes) may
  * be NULL. */
 int store_quarantine(const struct store *s, const char *name, char *ret_as,
 	struct err *e);
+/* The staged file takes the place of _base/<name>, durably and at once; what
+ * was there goes on living in quarantine, as ret_as (STORE_QUARANTINED bytes)
+ * says. After a failure the name is one or the other. The caller holds its
+ * lock. */
+int store_stage_replace(const struct store *s, struct store_stage *st,
+	const char *name, char *ret_as, struct err *e);
 /* fsync of a directory; file systems that cannot are passed over. */
 int store_sync_dir(int dirfd, struct err *e);
 

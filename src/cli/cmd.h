@@ -15,6 +15,7 @@ int cmd_cache_purge(struct options_args *a);
 int cmd_cache_spawn(struct options_args *a);
 int cmd_cache_status(struct options_args *a);
 int cmd_cache_unpin(struct options_args *a);
+int cmd_cache_verify(struct options_args *a);
 int cmd_check(struct options_args *a);
 int cmd_commit(struct options_args *a);
 int cmd_compare(struct options_args *a);

@@ -20,6 +20,7 @@ static const struct cmd_cache commands[] = {
 	{"spawn", &table_cache_spawn, cmd_cache_spawn},
 	{"status", &table_cache_status, cmd_cache_status},
 	{"unpin", &table_cache_unpin, cmd_cache_unpin},
+	{"verify", &table_cache_verify, cmd_cache_verify},
 };
 
 const struct cmd_cache *

@@ -63,8 +63,10 @@ state_name(const struct entry *n)
 		return "no-record";
 	if (n->record.rotten)
 		return "rotten";
-	if (n->record.verified)
+	if (n->record.verified && n->record.kind != RECORD_ADOPTED)
 		return "verified";
+	if (n->record.kind == RECORD_ADOPTED)
+		return "adopted";
 	return n->record.has_digest ? "digest" : "no-digest";
 }
 
@@ -109,6 +111,8 @@ put_json(struct json_out *j, const struct entry *n, const struct users *u)
 				digest_text(&n->record.digest, text));
 		if (n->record.verified)
 			json_i64(j, "verified", n->record.verified);
+		if (n->record.verify_at)
+			json_u64(j, "verify-at", n->record.verify_at);
 		if (n->record.rotten)
 			json_u64(j, "rotten-blocks", n->record.rotten);
 	}

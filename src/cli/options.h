@@ -101,6 +101,8 @@ struct options_args {
 	bool resize_fs;
 	bool preallocate;
 	bool verify;
+	bool cached;
+	bool mend;
 	bool help;
 	struct options_list operands;
 };

@@ -14,6 +14,7 @@ extern const struct options_table table_cache_purge;
 extern const struct options_table table_cache_spawn;
 extern const struct options_table table_cache_status;
 extern const struct options_table table_cache_unpin;
+extern const struct options_table table_cache_verify;
 extern const struct options_table table_check;
 extern const struct options_table table_commit;
 extern const struct options_table table_compare;

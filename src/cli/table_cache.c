@@ -66,3 +66,30 @@ static const struct options_spec purge_rows[] = {
 const struct options_table table_cache_purge = {
 	"cache purge", "Removes an image's bases now, unless they are used.",
 	"ID", purge_rows, COUNT_OF(purge_rows)};
+
+static const struct options_spec verify_rows[] = {
+	ROWS_STORE,
+	FLAG(0, "cached", cached, ON_BYRE,
+		"be content with what the page cache has"),
+	TEXT(0, "rate", rate_limit, ON_BYRE, "SIZE",
+		"read no more than that a second"),
+	FLAG(0, "repair", mend, ON_BYRE,
+		"what is rotten is made anew, or put into quarantine"),
+	ROW_FROM,
+	ROW_EXPECT,
+	ROW_FORMAT,
+	ROW_WORKERS(ON_BYRE),
+	ROW_ROOTS,
+	ROW_IGNORE_DISK,
+	ROW_HOST,
+	ROW_NO_WAIT,
+	ROW_PROGRESS,
+	ROW_PROGRESS_FD,
+	ROW_LOG,
+	ROW_JSON,
+	ROW_QUIET,
+};
+
+const struct options_table table_cache_verify = {
+	"cache verify", "Reads bases and compares them with their digests.",
+	"[ID|NAME...]", verify_rows, COUNT_OF(verify_rows)};

@@ -16,18 +16,24 @@
 	TEXT(0, "locks-dir", locks_dir, ON_BYRE, "DIR",                        \
 		"where Nova's lock files lie (default: locks in it)")
 #define ROWS_STORE ROW_HELP, ROW_INSTANCES, ROW_BASE_DIR, ROW_LOCKS_DIR
+#define ROW_FROM                                                               \
+	TEXT(0, "from", from, ON_BYRE, "SOURCE",                               \
+		"the file that it comes from; -: standard input")
+#define ROW_EXPECT                                                             \
+	LIST(0, "expect", expected, ON_BYRE, "ALGO:HEX",                       \
+		"md5, sha256 or sha512 of the source (repeatable)")
+#define ROW_FORMAT                                                             \
+	TEXT('f', "format", format, ON_BYRE, "FMT",                            \
+		"raw or qcow2 (default: detect)")
 /* What ensure takes, and spawn where it ensures first. */
 #define ROWS_SOURCE                                                            \
-	TEXT(0, "from", from, ON_BYRE, "SOURCE",                               \
-		"the file that it comes from; -: standard input"),             \
-	LIST(0, "expect", expected, ON_BYRE, "ALGO:HEX",                       \
-		"md5, sha256 or sha512 of the source (repeatable)"),           \
-	TEXT('f', "format", format, ON_BYRE, "FMT",                            \
-		"raw or qcow2 (default: detect)"),                             \
-	ROW_MAX_SIZE,                                                          \
+	ROW_FROM, ROW_EXPECT, ROW_FORMAT, ROW_MAX_SIZE,                        \
 	FLAG(0, "keep-qcow2", keep_qcow2, ON_BYRE,                             \
 		"keep a qcow2 as it is, after a full check"),                  \
 	ROW_WORKERS(ON_BYRE)
+#define ROW_HOST                                                               \
+	LIST(0, "host", hosts, ON_BYRE, "HOST",                                \
+		"a host whose instances are all seen here (repeatable)")
 #define ROW_LOG                                                                \
 	TEXT(0, "log", log, ON_BYRE, "FORM",                                   \
 		"tell what was done, on standard error: text or json")

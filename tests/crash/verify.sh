@@ -1,0 +1,128 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# "cache verify" under faults: holes are not read, what the disk does not give
+# is rot and names its block, and no failing call loses a base or a verdict.
+set -u
+. "${top_srcdir:-.}/tests/crash/lib.sh"
+[ -n "$byre" ] || skip "byre was not built"
+name=$(printf x | sha1sum | cut -d ' ' -f 1)
+base=$w/i/_base/$name
+record=$w/i/_base/.byre/records/$name.json
+mkdir "$w/i"
+cd "$w" || exit 99
+
+# 16 MiB in a file of 64 GiB
+i=0
+while [ $i -lt 4 ]; do
+	dd if=/dev/urandom of=src.raw bs=1M count=4 seek=$((i * 15000 + 7)) \
+		conv=notrunc 2>/dev/null || fail "cannot make the source"
+	i=$((i + 1))
+done
+truncate -s 64G src.raw
+"$byre" cache ensure --instances i x --from src.raw -q ||
+	fail "cannot make a base"
+
+# read by the last run, of the base
+bytes() {
+	awk -v f="i/_base/$name" '($1 == "read" || $1 == "ringread") &&
+		$2 == f && $5 >= 0 { n += $4 } END { printf "%d\n", n }' \
+		"$dir/log"
+}
+
+for how in FAIL= DENY=direct DENY=io_uring cached; do
+	case $how in
+	cached) shim FAIL= -- "$byre" cache verify --instances i --cached ;;
+	*) shim $how -- "$byre" cache verify --instances i ;;
+	esac
+	[ $rc -eq 0 ] || fail "$how: exit $rc"
+	n=$(bytes)
+	[ "$n" -ge $((16 << 20)) ] && [ "$n" -le $((17 << 20)) ] ||
+		fail "$how: $n bytes read of 16 MiB"
+done
+
+shim FAIL=read:1+:EIO,ringread:1+:EIO -- "$byre" cache verify --instances i
+[ $rc -ne 0 ] || fail "nothing can be read, and all is good"
+
+dd if=src.raw of=small.raw bs=1M skip=7 count=4 2>/dev/null
+rm src.raw
+truncate -s 6M small.raw
+rm -rf i
+mkdir i
+"$byre" cache ensure --instances i x --from small.raw -q ||
+	fail "cannot make a base"
+shim FAIL= -- "$byre" cache verify --instances i
+cp "$dir/count" "$dir/counts"
+runs=0
+while read -r call n; do
+	case $call in
+	any) whats="kill term int" ;;
+	malloc) whats=ENOMEM ;;
+	write) whats="EIO ENOSPC short" ;;
+	read | ringread) whats="EIO short" ;;
+	*) whats=EIO ;;
+	esac
+	for what in $whats; do
+		for i in $(sample "$n"); do
+			runs=$((runs + 1))
+			rule=$call:$i:$what
+			shim FAIL="$rule" -- "$byre" cache verify --instances i
+			cmp -s "$base" small.raw || fail "$rule: other bytes"
+			case $rc in
+			0 | 3) ;;
+			1) one_line "$rule" ;;
+			*) by_signal "$rule" ;;
+			esac
+			case $rule:$rc in
+			sync:*:0 | rename:*:0)
+				fail "$rule: passed over" ;;
+			read:*:3 | ring*:3 | lseek:*:3) ;;
+			*:3) fail "$rule: is no rot: $(cat "$dir/out")" ;;
+			esac
+			shim FAIL= -- "$byre" cache verify --instances i
+			[ $rc -eq 0 ] || fail "after $rule: exit $rc"
+			grep -q '"rotten": 0' "$record" ||
+				fail "after $rule: still rotten"
+		done
+	done
+done <"$dir/counts"
+echo "$runs runs"
+
+# every call of a repair: the name is never without a file, and what is there
+# is one or the other
+cp small.raw "$dir/rotten"
+printf XXXX | dd of="$dir/rotten" bs=1 seek=2000000 conv=notrunc 2>/dev/null
+rot() {
+	rm -rf i
+	mkdir i
+	"$byre" cache ensure --instances i x --from small.raw -q
+	cat "$dir/rotten" >"$base"
+	"$byre" cache verify --instances i -q >"$dir/out"
+	[ $? -eq 3 ] || fail "no rot"
+}
+rot
+shim FAIL= -- "$byre" cache verify --instances i x --repair --from small.raw
+[ $rc -eq 4 ] || fail "repair: exit $rc"
+cp "$dir/count" "$dir/counts"
+for call in write sync link rename unlink open; do
+	n=$(awk -v c=$call '$1 == c { print $2 }' "$dir/counts")
+	for what in EIO kill; do
+		for i in $(sample "${n:-0}"); do
+			rule=$call:$i:$what
+			rot
+			shim FAIL="$rule" -- "$byre" cache verify \
+				--instances i x --repair --from small.raw
+			cmp -s "$base" small.raw || cmp -s "$base" "$dir/rotten" ||
+				fail "$rule: exit $rc: neither"
+			[ $rc -ne 4 ] || cmp -s "$base" small.raw ||
+				fail "$rule: not repaired"
+			shim FAIL= -- "$byre" cache verify --instances i x \
+				--repair --from small.raw
+			case $rc in
+			0 | 4) ;;
+			*) fail "after $rule: exit $rc" ;;
+			esac
+			cmp -s "$base" small.raw || fail "after $rule: rotten"
+		done
+	done
+done
+exit 0
