@@ -10,6 +10,7 @@
 #include "cache/pin.h"
 #include "cache/purge.h"
 #include "cache/spawn.h"
+#include "cache/verify.h"
 #include "src/api_int.h"
 
 struct byre_cache {
@@ -215,5 +216,51 @@ byre_cache_clean(struct byre_cache *c,
 		*ret = (struct byre_cache_cleaned){
 			.files = r.removed_files, .bytes = r.removed_bytes};
 	clean_free(&r);
+	return 0;
+}
+
+static int
+state_of(enum verify_state s)
+{
+	switch (s) {
+	case VERIFY_GOOD:
+		return BYRE_CACHE_GOOD;
+	case VERIFY_ADOPTED:
+		return BYRE_CACHE_ADOPTED;
+	case VERIFY_ROTTEN:
+		return BYRE_CACHE_ROTTEN;
+	default:
+		return BYRE_CACHE_GONE;
+	}
+}
+
+int
+byre_cache_verify(struct byre_cache *c, const char *name,
+	const struct byre_cache_verify_options *o, int *ret_state,
+	struct byre_error *e)
+{
+	struct byre_cache_verify_options a = BYRE_CACHE_VERIFY_INIT;
+	struct verify_request rq = {.store = &c->store, .name = name};
+	struct verify_result r;
+	struct watch w = {0};
+	struct err err = {0};
+	size_t i;
+
+	if (api_take_options(&a, sizeof(a), o, "struct "
+		    "byre_cache_verify_options is of a newer version", e) ||
+		api_take_watch(&w, a.watch, e))
+		return -1;
+	rq.cached = a.cached != 0;
+	rq.rate = a.rate;
+	rq.workers = a.workers;
+	rq.wait = !a.no_wait;
+	rq.watch = &w;
+	if (verify_run(&rq, &r, &err))
+		return api_fail(e, &err);
+	for (i = 0; a.rot && i < r.rotten.n; i++)
+		a.rot(a.arg, r.rotten.v[i].from,
+			r.rotten.v[i].to - r.rotten.v[i].from);
+	*ret_state = state_of(r.state);
+	verify_free(&r);
 	return 0;
 }

@@ -380,6 +380,34 @@ int byre_cache_clean(struct byre_cache *c,
 	const struct byre_cache_clean_options *o,
 	struct byre_cache_cleaned *ret, struct byre_error *e);
 
+struct byre_cache_verify_options {
+	size_t size;
+	int cached;       /* what the page cache has will do */
+	uint64_t rate;    /* bytes of data per second; 0: no limit */
+	int no_wait;
+	unsigned workers; /* threads; 0: one per CPU */
+	/* hears of guest bytes in which there is rot; or NULL */
+	void (*rot)(void *arg, uint64_t from, uint64_t length);
+	void *arg;
+	const struct byre_watch *watch;
+};
+#define BYRE_CACHE_VERIFY_INIT                                                 \
+	{.size = sizeof(struct byre_cache_verify_options)}
+
+enum byre_cache_state {
+	BYRE_CACHE_GOOD,
+	BYRE_CACHE_ADOPTED, /* there was no digest, now there is one */
+	BYRE_CACHE_ROTTEN,
+	BYRE_CACHE_GONE,    /* or replaced meanwhile */
+};
+
+/* Reads the base `name` (struct byre_cache_base has it) from the disk and
+ * compares it with the digest of its birth. *ret_state: enum byre_cache_state.
+ * A pass that was cancelled goes on the next time. */
+int byre_cache_verify(struct byre_cache *c, const char *name,
+	const struct byre_cache_verify_options *o, int *ret_state,
+	struct byre_error *e);
+
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif

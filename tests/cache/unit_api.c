@@ -87,6 +87,47 @@ START_TEST(from_a_source_to_a_disk_and_back)
 }
 END_TEST
 
+static void
+add_rot(void *arg, uint64_t from, uint64_t length)
+{
+	uint64_t *sums = arg;
+
+	sums[0] += from;
+	sums[1] += length;
+}
+
+START_TEST(rot_is_found)
+{
+	struct byre_cache_ensure_options o = BYRE_CACHE_ENSURE_INIT;
+	struct byre_cache_verify_options v = BYRE_CACHE_VERIFY_INIT;
+	uint64_t sums[2] = {0};
+	struct byre_cache *c;
+	struct byre_error e;
+	int fd, state;
+
+	write_source();
+	mkdir("i", 0700);
+	ck_assert_int_eq(byre_cache_open(&c, "i", NULL, NULL, &e), 0);
+	o.path = "src";
+	ck_assert_int_eq(byre_cache_ensure(c, "x", &o, NULL, &e), 0);
+	ck_assert_int_eq(byre_cache_verify(c, NAME, NULL, &state, &e), 0);
+	ck_assert_int_eq(state, BYRE_CACHE_GOOD);
+	fd = open("i/_base/" NAME, O_WRONLY);
+	ck_assert_int_eq(pwrite(fd, "rot", 3, (2 << 20) + 5), 3);
+	close(fd);
+	v.rot = add_rot;
+	v.arg = sums;
+	ck_assert_int_eq(byre_cache_verify(c, NAME, &v, &state, &e), 0);
+	ck_assert_int_eq(state, BYRE_CACHE_ROTTEN);
+	ck_assert_uint_eq(sums[0], 2 << 20);
+	ck_assert_uint_eq(sums[1], 1 << 20);
+	ck_assert_int_eq(byre_cache_verify(c, "none", NULL, &state, &e), 0);
+	ck_assert_int_eq(state, BYRE_CACHE_GONE);
+	ck_assert_int_eq(byre_cache_verify(c, "../src", NULL, &state, &e), -1);
+	byre_cache_close(c);
+}
+END_TEST
+
 START_TEST(bad_requests_are_refused)
 {
 	struct byre_cache_ensure_options o = BYRE_CACHE_ENSURE_INIT;
@@ -124,6 +165,7 @@ main(void)
 	if (!tmpdir_enter())
 		return 99;
 	tcase_add_test(t, from_a_source_to_a_disk_and_back);
+	tcase_add_test(t, rot_is_found);
 	tcase_add_test(t, bad_requests_are_refused);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
