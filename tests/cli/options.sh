@@ -40,7 +40,7 @@ for c in $("$byre" help --commands); do
 	esac
 	usage "byre: $c: *Unknown driver 'nosuch'" "$c" -f nosuch $names
 done
-for c in ensure list status pin unpin purge spawn blank clean; do
+for c in ensure list status pin unpin purge spawn blank clean verify; do
 	expect 0 "$byre" cache $c --help; silent
 	grep -q "^usage: byre cache $c " out || fail "cache $c --help"
 	usage "byre: cache $c: unknown option '--nosuch'*" cache $c --nosuch
