@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Many processes ensure, spawn, delete and clean at once, at no age at all, and
-# some are killed at any moment. After each round: every disk has its base and
+# Many processes ensure, spawn, delete, verify and clean at once, at no age at
+# all, and some are killed at any moment. After each round: every disk has its base and
 # reads as its image, every base is whole, and nothing is left of the dead.
 . "${top_srcdir:-.}/tests/cache/lib.sh"
 
@@ -28,7 +28,7 @@ random() {
 # one process's work: exec, so that what is killed is byre itself
 work() {
 	n=$(random 3)
-	case $(random 8) in
+	case $(random 9) in
 	0 | 1) exec "$byre" cache clean --instances "$inst" -q --min-age 0 \
 		--min-age-resized 0 ;;
 	2) # away at once: else a disk could appear in what is half removed
@@ -41,6 +41,7 @@ work() {
 		"$inst/i$n-$1/disk.flat" --flat --size 16M ;;
 	5) exec "$byre" cache ensure "img$n" --instances "$inst" -q \
 		--from "img$n.qcow2" ;;
+	6) exec "$byre" cache verify --instances "$inst" -q ;;
 	*)
 		"$byre" cache ensure "img$n" --instances "$inst" -q \
 			--from "img$n.qcow2"
@@ -77,6 +78,8 @@ check_round() {
 				fail "round $r: ${b}_1"
 		}
 	done
+	expect 0 cache verify -q
+	silent
 	# the next clean finds nobody alive
 	expect 0 cache clean -q
 	staged "round $r"
@@ -109,6 +112,7 @@ while [ $r -lt $rounds ]; do
 	check_round
 	r=$((r + 1))
 done
+! grep '^rotten' log || fail "rot where there is none"
 # and what is in use is still so
 n=$(find "$inst" -path '*/i*' -name 'disk*' ! -name '*.info' | wc -l)
 echo "$n disks after $rounds rounds"
