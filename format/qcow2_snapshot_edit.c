@@ -221,10 +221,6 @@ qcow2_snapshot_create(struct qcow2_edit *d, const char *name,
 		return -1;
 	if (strlen(name) > UINT16_MAX)
 		return err_set(e, ERR_LIMIT, "the name is too long");
-	/* wider counts are not full; where one is, the change is undone */
-	if (d->h->refcount_order < 4 &&
-		qcow2_turn_room(d, d->l1, d->l1_entries, e) < 0)
-		return -1;
 	new_id(&l, id);
 	s.name = strdup(name);
 	if (!s.name)

@@ -40,11 +40,6 @@ int qcow2_turn_range(struct qcow2_turn *t, uint64_t hoff, uint64_t len,
 int qcow2_turn_tree(struct qcow2_turn *t, const uint8_t *l1, uint64_t entries,
 	int step, struct err *e);
 
-/* Before anything is allocated: the refusal that counting +1 for all of an L1
- * would end in, if their room is what is missing. Plans nothing. */
-int qcow2_turn_room(struct qcow2_edit *d, const uint8_t *l1, uint64_t entries,
-	struct err *e);
-
 /*
  * Carries it out. The active L1 becomes l1 (big endian; flags are set here) at
  * l1_hoff, which is the place it has or a fresh one. What else of the header

@@ -9,10 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
-#include "format/qcow2_index.h"
 #include "format/qcow2_turn_int.h"
-
-#define ROOM_MAX (1u << 20) /* clusters: 32 MiB; of more nothing is noted */
 
 static int
 by_number(const void *a, const void *b)
@@ -99,12 +96,9 @@ range_of(struct qcow2_turn *t, uint64_t entry, uint64_t *ret_hoff,
 	return 0;
 }
 
-/* Runs fn on the place of each thing that an L1 leads to. */
-static int
-each_range(struct qcow2_turn *t, const uint8_t *l1, uint64_t entries,
-	int (*fn)(struct qcow2_turn *t, uint64_t hoff, uint64_t len, void *arg,
-		struct err *e),
-	void *arg, struct err *e)
+int
+qcow2_turn_tree(struct qcow2_turn *t, const uint8_t *l1, uint64_t entries,
+	int step, struct err *e)
 {
 	const struct qcow2_header *h = t->d->h;
 	uint64_t n = UINT64_C(1) << qcow2_l2_bits(h), at, len;
@@ -123,78 +117,14 @@ each_range(struct qcow2_turn *t, const uint8_t *l1, uint64_t entries,
 		for (uint64_t k = 0; k < n; k++) {
 			if (range_of(t, load_be64(t->table + k * size), &at,
 				    &len, e) < 0 ||
-				(len && fn(t, at, len, arg, e) < 0))
+				(len && qcow2_turn_range(t, at, len, step,
+					e) < 0))
 				return -1;
 		}
-		if (fn(t, hoff, n * size, arg, e) < 0)
+		if (qcow2_turn_range(t, hoff, n * size, step, e) < 0)
 			return -1;
 	}
 	return 0;
-}
-
-static int
-step_range(struct qcow2_turn *t, uint64_t hoff, uint64_t len, void *arg,
-	struct err *e)
-{
-	const int *step = arg;
-
-	return qcow2_turn_range(t, hoff, len, *step, e);
-}
-
-int
-qcow2_turn_tree(struct qcow2_turn *t, const uint8_t *l1, uint64_t entries,
-	int step, struct err *e)
-{
-	return each_range(t, l1, entries, step_range, &step, e);
-}
-
-/* A count v has room for the references that made it: only one of more than
- * half of the largest can run over, and of those it is noted how many more
- * came. */
-static int
-room_for(struct qcow2_turn *t, uint64_t hoff, uint64_t len, void *arg,
-	struct err *e)
-{
-	struct qcow2_refs *r = &t->d->refs;
-	struct qcow2_index *more = arg;
-	uint64_t bits = t->d->h->cluster_bits, max = qcow2_refs_max(r), v;
-	uint64_t end = units_div_up(hoff + len, UINT64_C(1) << bits);
-
-	for (uint64_t c = hoff >> bits; c < end; c++) {
-		uint64_t *n = qcow2_index_find(more, c);
-
-		if (qcow2_refs_get(r, c, &v, e) < 0)
-			return -1;
-		if (v <= max / 2)
-			continue;
-		if ((n ? *n : 0) >= max - v)
-			return qcow2_turn_no_room(r, c, e);
-		if (n)
-			++*n;
-		else if (more->used < ROOM_MAX &&
-			qcow2_index_add(more, c, 1, e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-int
-qcow2_turn_room(struct qcow2_edit *d, const uint8_t *l1, uint64_t entries,
-	struct err *e)
-{
-	struct qcow2_turn t = {
-		.d = d, .file_end = d->plan.end[PLAN_IMAGE],
-		.table = malloc(qcow2_cluster_size(d->h)),
-	};
-	struct qcow2_index more;
-	int r;
-
-	qcow2_index_init(&more);
-	r = t.table ? each_range(&t, l1, entries, room_for, &more, e)
-		: err_set(e, ERR_NOMEM, "out of memory");
-	qcow2_index_free(&more);
-	free(t.table);
-	return r;
 }
 
 /* Sets the flags in the table that was read; *ret whether any changed. */
