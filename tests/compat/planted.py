@@ -112,8 +112,8 @@ PLANTS = {
         "qcow2_refcount_set(b->p, a->order, i & mask, v > 1 ? 1 : v);",
         "op=qcow2,c=yes,S=default"),
     "snapshot raises no counts": (
-        SNAPSHOT, "qcow2_turn_tree(t, d->l1, d->l1_entries, 1, e) < 0 ||", "",
-        TEXTS + "snapshot"),
+        SNAPSHOT, "if (qcow2_turn_tree(t, d->l1, d->l1_entries, 1, e) < 0) {",
+        "if (t->d != d) {", TEXTS + "snapshot"),
     "snapshot leaves COPIED": (
         TURN, "entry |= count == 1 ? QCOW2_COPIED : 0;",
         "entry |= count <= 2 ? QCOW2_COPIED : 0;", TEXTS + "snapshot"),
