@@ -138,6 +138,11 @@ def said(p):
     return p.returncode, p.stdout, err
 
 
+# one in so many pairs, each damage and each command among them
+SHARE = 1 if os.environ.get("BYRE_CHECK_LONG") else \
+    6 if os.environ.get("BYRE_SANITIZED") == "1" else 2
+
+
 def main():
     if not shutil.which("qemu-img") or not shutil.which("qemu-io"):
         print("SKIP: no genuine qemu-img and qemu-io")
@@ -148,12 +153,14 @@ def main():
         os.mkdir(dirs[0])
         sound = make(dirs[0])
         shutil.copytree(dirs[0], dirs[1])
-        for what, damage in DAMAGES.items():
+        for i, (what, damage) in enumerate(DAMAGES.items()):
             if sys.argv[1:] and what not in sys.argv[1:]:
                 continue
             img = Image(sound)
             damage(img)
-            for line in COMMANDS:
+            for j, line in enumerate(COMMANDS):
+                if (i + j) % SHARE and not sys.argv[1:]:
+                    continue
                 for d in dirs:
                     with open(os.path.join(d, "x"), "wb") as f:
                         f.write(img.data)
