@@ -9,7 +9,8 @@ import random
 import sys
 import tempfile
 
-from plans import Judge, M, have_tools, power, run, unneeded
+sys.dont_write_bytecode = True
+from plans import Judge, M, have_tools, power, run, unneeded  # noqa: E402
 
 # name, create options, old size, qemu-io commands, new size, mode, more
 CASES = [

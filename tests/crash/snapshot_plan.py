@@ -10,7 +10,8 @@ import random
 import sys
 import tempfile
 
-from plans import Judge, have_tools, power, run, unneeded
+sys.dont_write_bytecode = True
+from plans import Judge, have_tools, power, run, unneeded  # noqa: E402
 
 # name, create options, size, set-up, action, snapshots that stay
 CASES = [
