@@ -84,24 +84,32 @@ emit_close(struct emit *m)
 	*m = (struct emit){0};
 }
 
+/* The file has all of it, and may be cloned still, and was. */
+static bool
+clone_piece(struct emit_shared *s, const struct piece *p)
+{
+	bool done = false;
+
+	if (!atomic_load(&s->clone) || p->hoff + p->len > p->file->size ||
+		(p->hoff | p->voff | p->len) % CLONE_ALIGN)
+		return false;
+	if (clone_range(p->file, p->hoff, s->rq->sink->file, p->voff, p->len,
+		    &done, NULL) == 0 && done)
+		return true;
+	atomic_store(&s->clone, false);
+	return false;
+}
+
 /* One plain piece inside the kernel; false: by hand, please. */
 static bool
 move_piece(struct emit_shared *s, const struct piece *p)
 {
 	struct file *to = s->rq->sink->file;
-	bool aligned = ((p->hoff | p->voff | p->len) % CLONE_ALIGN) == 0;
-	bool done = false;
 	uint64_t len = 0;
 
-	if (p->hoff + p->len > p->file->size)
-		return false;
-	if (atomic_load(&s->clone) && aligned) {
-		if (clone_range(p->file, p->hoff, to, p->voff, p->len, &done,
-			    NULL) == 0 && done)
-			return true;
-		atomic_store(&s->clone, false);
-	}
-	if (!atomic_load(&s->copy))
+	if (clone_piece(s, p))
+		return true;
+	if (p->hoff + p->len > p->file->size || !atomic_load(&s->copy))
 		return false;
 	if (clone_copy(p->file, p->hoff, to, p->voff, p->len, &len, NULL) == 0
 		&& len == p->len)
@@ -119,16 +127,8 @@ emit_clones(const struct emit_shared *s)
 bool
 emit_row(struct emit *m, struct emit_shared *s, const struct piece *row)
 {
-	bool done = false;
-
-	if ((row->hoff | row->voff | row->len) % CLONE_ALIGN ||
-		row->hoff + row->len > row->file->size)
+	if (!clone_piece(s, row))
 		return false;
-	if (clone_range(row->file, row->hoff, s->rq->sink->file, row->voff,
-		    row->len, &done, NULL) || !done) {
-		atomic_store(&s->clone, false);
-		return false;
-	}
 	atomic_fetch_add(&s->bytes, row->len);
 	m->in_kernel = true;
 	m->n = 0;
