@@ -31,6 +31,10 @@ struct gate {
 	/* the whole policy on the source image, and on every file that
 	 * gate_open opens for it */
 	bool safe;
+	/* deep: nobody vouches that the source did not lose its end. A file
+	 * that ends within what a guest reads of its last cluster is valid,
+	 * and is what is left of one that was cut short, too: beyond-eof */
+	bool whole;
 };
 
 /* The path in a name ("file:" is taken off), or NULL when it names another
@@ -69,7 +73,8 @@ int gate_open(const struct gate *g, const struct image *from,
  *   encryption       AES or LUKS
  *   unknown-feature  unknown incompatible bits
  *   beyond-eof       a reference past the end of the file, which is rounded
- *                    up to a cluster; packed clusters may end past it
+ *                    up to a cluster; packed clusters may end past it (see
+ *                    `whole`)
  *   aliasing         one host cluster serves more than one guest cluster, or
  *                    lies over metadata
  *   foreign-content  deep: a disk image as guest data

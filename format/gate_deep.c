@@ -57,10 +57,12 @@ struct walk {
 	uint64_t meta;     /* clusters of header, L1, refcount table, blocks */
 	uint64_t plain;    /* clusters mapped by the current L1 */
 	uint64_t packed;   /* compressed clusters in all L2 tables */
+	uint64_t voff;     /* guest byte of the L2 table at hand */
 	uint32_t turn;
 	unsigned bad;
 	bool deep;
 	bool lenient; /* what lies past the end reads as zeros */
+	bool whole;
 	bool external; /* data clusters lie in another file */
 	bool stop;
 };
@@ -175,9 +177,37 @@ check_plain(struct walk *w, uint64_t hoff)
 	return true;
 }
 
-/* One L2 entry that is not all zero; true if it maps a plain cluster. */
+/* Bytes from the start of the cluster at guest byte voff on that a guest reads
+ * from it. */
+static uint64_t
+visible(const struct walk *w, const struct qcow2_entry *x, uint64_t voff)
+{
+	uint64_t n = voff < w->h->size ? w->h->size - voff : 0;
+	unsigned last = 32;
+
+	if (x->kind != QCOW2_E_DATA && x->kind != QCOW2_E_SUB)
+		return 0;
+	if (x->kind == QCOW2_E_SUB)
+		while (last > 0 && !(x->alloc & (UINT32_C(1) << (last - 1))))
+			last--;
+	return units_min(n, w->cluster / 32 * last);
+}
+
+/* Snapshots are not what is read; the active state comes first. */
+static void
+check_whole(struct walk *w, const char *what, uint64_t hoff, uint64_t len)
+{
+	if (w->whole && w->turn == 1 && hoff + len > w->f->size)
+		BEYOND(w, "%s at %" PRIu64 " is cut off by the end of the file "
+			"(%" PRIu64 " bytes), and no digest was given by which "
+			"the file is whole", what, hoff, w->f->size);
+}
+
+/* One L2 entry that is not all zero, of guest byte voff; true if it maps a
+ * plain cluster. */
 static bool
-l2_entry(struct walk *w, uint64_t l2, uint64_t entry, uint64_t bitmap)
+l2_entry(struct walk *w, uint64_t l2, uint64_t voff, uint64_t entry,
+	uint64_t bitmap)
 {
 	struct qcow2_entry x;
 	struct err why;
@@ -205,7 +235,10 @@ l2_entry(struct walk *w, uint64_t l2, uint64_t entry, uint64_t bitmap)
 				" bytes)", x.hoff, w->f->size);
 		return false;
 	}
-	return (entry & QCOW2_L2_OFFSET) && check_plain(w, x.hoff);
+	if (!(entry & QCOW2_L2_OFFSET) || !check_plain(w, x.hoff))
+		return false;
+	check_whole(w, "data cluster", x.hoff, visible(w, &x, voff));
+	return true;
 }
 
 /* Reads an L2 table; *ret_plain is the number of plain clusters it maps. */
@@ -230,7 +263,9 @@ walk_l2(struct walk *w, uint64_t l2, uint32_t *ret_plain, struct err *e)
 				load_be64(w->l2_buf + i + 8) : 0;
 
 			if ((entry | bitmap) != 0)
-				plain += l2_entry(w, l2, entry, bitmap);
+				plain += l2_entry(w, l2, w->voff +
+					(done + i) / size * w->cluster, entry,
+					bitmap);
 		}
 	}
 	*ret_plain = plain;
@@ -270,6 +305,7 @@ l1_entry(struct walk *w, uint64_t entry, struct err *e)
 		aliasing(w, l2, w->cluster, "an L2 table lies over the header, "
 			"the L1 or the refcount table (offset, length)");
 	else if (l2 != 0) {
+		check_whole(w, "L2 table", l2, w->cluster);
 		s = slot_of(w, l2 >> w->h->cluster_bits);
 		if (s->key && s->turn == w->turn) {
 			aliasing(w, l2, entry, "an L2 table is shared by "
@@ -300,10 +336,14 @@ static int
 walk_l1(struct walk *w, uint64_t hoff, uint64_t entries, struct err *e)
 {
 	uint64_t bytes = entries * 8, done, len, i;
+	/* guest bytes of one L2 table */
+	uint64_t reach = w->cluster / qcow2_l2_entry_size(w->h) * w->cluster;
 	bool zero;
 
 	w->turn++;
 	w->plain = 0;
+	if (w->deep)
+		check_whole(w, "L1 table", hoff, bytes);
 	for (done = 0; w->deep && done < bytes && !w->stop; done += len) {
 		if (table_chunk(w, hoff + done, bytes - done, w->l1_buf, &len,
 			&zero, e))
@@ -311,6 +351,7 @@ walk_l1(struct walk *w, uint64_t hoff, uint64_t entries, struct err *e)
 		for (i = 0; !zero && i < len && !w->stop; i += 8) {
 			uint64_t entry = load_be64(w->l1_buf + i);
 
+			w->voff = (done + i) / 8 * reach;
 			if (entry && l1_entry(w, entry, e))
 				return -1;
 		}
@@ -475,7 +516,7 @@ gate_deep_walk(const struct gate *g, struct file *f,
 {
 	struct walk w = {.f = f, .h = h, .watch = watch, .r = r,
 		.cluster = qcow2_cluster_size(h), .deep = deep,
-		.lenient = g->lenient,
+		.lenient = g->lenient, .whole = g->whole,
 		.external = (h->incompatible & QCOW2_DATA_FILE) != 0};
 	int status;
 

@@ -91,6 +91,12 @@ refused 1 lie '*qcow2*' --from data.qcow2 -f raw
 refused 1 lie '*' --from data.raw -f qcow2
 head -c 200000 data.qcow2 >cut.qcow2
 refused 1 cut 'cut.qcow2: *' --from cut.qcow2
+"$byre" convert -O qcow2 data.raw plain.qcow2 || exit 99
+head -c $(($(stat -c %s plain.qcow2) - 30000)) plain.qcow2 >cut.qcow2
+for how in "" --keep-qcow2; do
+	refused 1 cut 'cut.qcow2: *: data cluster at * is cut off by *' \
+		--from cut.qcow2 $how
+done
 refused 1 big '*limit*' --from data.qcow2 --max-size 11M
 refused 1 big '*limit*' --from data.raw --max-size 11M
 expect 0 cache ensure fits --from data.qcow2 --max-size 12M
