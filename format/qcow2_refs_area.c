@@ -141,8 +141,10 @@ new_area(struct qcow2_refs *r, uint64_t start, uint64_t more, bool exact,
 	}
 	if (fill_blocks(r, from, blocks, start, *ret,
 		    start << r->cluster_bits, e) < 0 ||
-		qcow2_refs_flush(r, e) < 0)
+		qcow2_refs_flush(r, e) < 0 || plan_run(r->plan, e) < 0)
 		return -1;
+	/* Run, for the old table's place may be taken by guest data at once,
+	 * and those are written past the plan. */
 	qcow2_overlap_put(&r->overlap, QCOW2_META_REFTABLE, r->table_hoff, n * 8);
 	return qcow2_refs_drop(r, old_hoff, old_n * 8, e);
 }

@@ -174,6 +174,14 @@ CASES = {
         image("cluster_size=4k", "128K", "write -c -P 3 60k 4k"),
         "convert -n -c -t writeback -O qcow2 s t"),
 
+    # the old refcount table lies near the end (amend has put it there), so
+    # that its cluster is the first that is free when the new one is there
+    "convert-grows": Case(
+        image("", "2304K", "write -P 5 0 2304k", name="from") +
+        image(SMALL, "2304K", "write -P 1 0 1700k",
+              "qemu-img amend -o refcount_bits=64 t"),
+        "convert -n -t writeback -O qcow2 from t"),
+
     "amend-v2": Case(
         image(SMALL, "160K", *DATA, "write -z 0 3k", "write -z 60k 3k"),
         "amend -o compat=0.10 t"),
