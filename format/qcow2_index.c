@@ -7,24 +7,38 @@
 
 #define CAP_MIN 64u
 
+uint64_t
+qcow2_index_seed(void)
+{
+	uint64_t seed;
+
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) < 0)
+		seed = (uint64_t)(uintptr_t)&seed; /* the stack's is, too */
+	return seed;
+}
+
+uint64_t
+qcow2_index_hash(uint64_t seed, uint64_t key)
+{
+	uint64_t h = (key ^ seed) * UINT64_C(0x9e3779b97f4a7c15);
+
+	/* the second round makes neighbours of a seed strangers of another */
+	return (h ^ h >> 32 ^ seed) * UINT64_C(0xd6e8feb86659fd93);
+}
+
 void
 qcow2_index_init(struct qcow2_index *x)
 {
-	*x = (struct qcow2_index){0};
-	if (getrandom(&x->seed, sizeof(x->seed), GRND_NONBLOCK) < 0)
-		x->seed = (uint64_t)(uintptr_t)&x; /* the stack's is, too */
+	*x = (struct qcow2_index){.seed = qcow2_index_seed()};
 }
 
 /* The slot of a key, or the free one where it belongs. */
 static struct qcow2_index_slot *
 slot_of(const struct qcow2_index *x, uint64_t key)
 {
-	uint64_t h = (key ^ x->seed) * UINT64_C(0x9e3779b97f4a7c15);
-	size_t i;
+	size_t i = (size_t)(qcow2_index_hash(x->seed, key) >> 32);
 
-	/* the second round makes neighbours of a seed strangers of another */
-	h = (h ^ h >> 32 ^ x->seed) * UINT64_C(0xd6e8feb86659fd93);
-	for (i = (size_t)(h >> 32);; i++) {
+	for (;; i++) {
 		i &= x->cap - 1;
 		if (x->slot[i].key == key + 1 || x->slot[i].key == 0)
 			return &x->slot[i];

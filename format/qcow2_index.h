@@ -31,4 +31,9 @@ int qcow2_index_add(struct qcow2_index *x, uint64_t key, uint64_t value,
 	struct err *e);
 void qcow2_index_free(struct qcow2_index *x); /* empties it */
 
+/* For another table by number: a seed of its own, and the hash under it, of
+ * which the upper half is the better. */
+uint64_t qcow2_index_seed(void);
+uint64_t qcow2_index_hash(uint64_t seed, uint64_t key);
+
 #endif

@@ -10,13 +10,14 @@
 #include <stdlib.h>
 
 #include "base/units.h"
+#include "format/qcow2_index.h"
 
 #define GONE UINT64_MAX /* a slot that was emptied: searches go on behind it */
 
 static size_t
 slot_of(const struct qcow2_overlap_set *s, uint64_t cluster)
 {
-	return (size_t)((cluster * UINT64_C(0x9e3779b97f4a7c15)) >> 20) &
+	return (size_t)(qcow2_index_hash(s->seed, cluster) >> 32) &
 		(s->cap - 1);
 }
 
@@ -48,7 +49,7 @@ enter(struct qcow2_overlap_set *s, uint64_t cluster)
 static int
 grow(struct qcow2_overlap_set *s, struct err *e)
 {
-	struct qcow2_overlap_set big = {.cap = 64};
+	struct qcow2_overlap_set big = {.cap = 64, .seed = qcow2_index_seed()};
 
 	while (big.cap < s->n * 2 + 2)
 		big.cap *= 2;

@@ -35,6 +35,7 @@ struct qcow2_overlap_range {
 struct qcow2_overlap_set {
 	uint64_t *slot;
 	size_t n, used, cap; /* used counts the deleted ones too */
+	uint64_t seed;       /* as qcow2_index's: an image chooses the numbers */
 };
 
 struct qcow2_overlap {

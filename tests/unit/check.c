@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* References counted in memory, against a plain array: widths, pages, counts
- * that do not fit in a byte, and growth. */
+ * that do not fit in a byte, and growth; and numbers by number. */
 #include <check.h>
 #include <stdlib.h>
 
 #include "format/qcow2_counts.h"
+#include "format/qcow2_overlap.h"
 
 #define N 5000u
 
@@ -94,6 +95,31 @@ START_TEST(an_index_finds_what_was_added)
 }
 END_TEST
 
+/* All these fell on one slot of a table whose hash everybody knows. The time
+ * that a test has is the limit. */
+START_TEST(places_are_found_though_an_image_chose_them)
+{
+	const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15), n = 1 << 18;
+	struct qcow2_overlap o = {.cluster_bits = 0};
+	uint64_t step = golden, found = 0;
+	struct err e;
+
+	for (unsigned i = 0; i < 6; i++)
+		step *= 2 - golden * step; /* its inverse */
+	step &= (UINT64_C(1) << 40) - 1;
+	for (uint64_t i = 1; i <= n; i++) {
+		if (qcow2_overlap_add(&o, QCOW2_META_L2, i * step, &e) < 0)
+			ck_abort_msg("%s", e.msg);
+	}
+	ck_assert_uint_eq(o.tables.n, n);
+	for (uint64_t i = 1; i <= n; i++)
+		found += qcow2_overlap_find(&o, QCOW2_META_NONE, i * step,
+			1) == QCOW2_META_L2;
+	ck_assert_uint_eq(found, n);
+	qcow2_overlap_free(&o);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -105,6 +131,7 @@ main(void)
 	tcase_add_loop_test(t, counts_are_those_of_an_array, 0, 7);
 	tcase_add_test(t, flags_stay_with_their_cluster);
 	tcase_add_test(t, an_index_finds_what_was_added);
+	tcase_add_test(t, places_are_found_though_an_image_chose_them);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
