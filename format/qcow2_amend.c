@@ -14,6 +14,10 @@
 #include "format/qcow2_turn.h"
 
 #define SEEN_MAX (UINT64_C(1) << 31) /* clusters: 256 MiB of bits */
+/* Snapshots' L1 tables may have so many bytes more than the file: they may be
+ * shared, and a small file could ask for terabytes. */
+#define L1_FREE (UINT64_C(64) << 20)
+#define GO_ON_STEP 4096u /* L1 entries between two looks whether to stop */
 
 int
 qcow2_amend_header(struct qcow2_edit *d, const struct qcow2_header *want,
@@ -257,6 +261,8 @@ visit_l1(struct zeros *z, const uint8_t *l1, uint64_t entries, struct err *e)
 			QCOW2_L1_OFFSET;
 
 		watch_progress(z->watch, z->visited++, z->entries);
+		if (i % GO_ON_STEP == 0 && plan_go_on(&z->d->plan, e) < 0)
+			return -1;
 		if (hoff == 0)
 			continue;
 		if (hoff & (cs - 1)) {
@@ -268,8 +274,8 @@ visit_l1(struct zeros *z, const uint8_t *l1, uint64_t entries, struct err *e)
 		if (hoff >= z->end)
 			return err_set(e, ERR_CORRUPT, "L2 table at %" PRIu64
 				" lies beyond the end of the file", hoff);
-		if (plan_go_on(&z->d->plan, e) < 0 ||
-			(!saw(z, hoff) && z->visit(z, hoff, e) < 0))
+		if (!saw(z, hoff) && (plan_go_on(&z->d->plan, e) < 0 ||
+			z->visit(z, hoff, e) < 0))
 			return -1;
 	}
 	return 0;
@@ -298,9 +304,14 @@ visit_all(struct zeros *z, const struct info_snapshot *v, size_t n,
 {
 	struct qcow2_edit *d = z->d;
 
-	z->entries = d->l1_entries;
+	z->entries = 0;
 	for (size_t i = 0; i < n; i++)
 		z->entries += v[i].l1_entries;
+	if (z->entries * 8 > z->end + L1_FREE)
+		return err_set(e, ERR_CORRUPT, "the snapshots' L1 tables have "
+			"%" PRIu64 " bytes, more than the file (%" PRIu64 ")",
+			z->entries * 8, z->end);
+	z->entries += d->l1_entries;
 	if (visit_l1(z, NULL, d->l1_entries, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Amend's steps: all of them on the file that was opened, under its locks. */
+/* Amend's steps: all of them on the file that was opened, under its locks; and
+ * what a downgrade does not look at. */
 #include "config.h"
 
 #include <check.h>
@@ -7,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -89,6 +91,52 @@ START_TEST(every_step_is_of_the_file_that_was_opened)
 }
 END_TEST
 
+#define SNAPSHOTS 4
+#define RECORD 64u /* 40 bytes, 16 of extra data, id, name, padded */
+
+/* Snapshots with one L1 of 32 MiB, which is a hole. */
+static void
+save_snapshots(const char *name)
+{
+	uint8_t p[BYTES + CLUSTER] = {0}, *s = p + BYTES;
+	FILE *f = fopen(name, "wb");
+
+	put_header(p, 9, TABLE, 1);
+	put32(p, 60, SNAPSHOTS);
+	put64(p, 64, BYTES);
+	put64(p, 1 * CLUSTER, 2 * CLUSTER);
+	for (unsigned i = 0; i < 5; i++)
+		p[2 * CLUSTER + i * 2 + 1] = 1;
+	for (unsigned i = 0; i < SNAPSHOTS; i++, s += RECORD) {
+		put64(s, 0, 8 * CLUSTER);
+		put32(s, 8, (32 << 20) / 8);
+		s[13] = s[15] = 1;
+		put32(s, 36, 16);
+		put64(s, 48, TABLE);
+		s[56] = (uint8_t)('1' + i);
+		s[57] = 's';
+	}
+	ck_assert(f && fwrite(p, 1, sizeof(p), f) == sizeof(p));
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+START_TEST(snapshots_do_not_ask_for_more_than_there_is)
+{
+	const struct amend_request rq = {
+		.image = {.dirfd = AT_FDCWD, .path = "t",
+			.format = FORMAT_QCOW2, .gate = &trusted},
+		.version = 2, .lazy_refcounts = -1, .data_file_raw = -1,
+	};
+	struct amend_result ret;
+	struct err e = {0};
+
+	save_snapshots("t");
+	ck_assert_int_eq(amend_run(&rq, &ret, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_CORRUPT);
+	ck_assert_ptr_nonnull(strstr(e.msg, "L1 tables have"));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -100,6 +148,7 @@ main(void)
 	if (!tmpdir_enter())
 		return 99;
 	tcase_add_test(t, every_step_is_of_the_file_that_was_opened);
+	tcase_add_test(t, snapshots_do_not_ask_for_more_than_there_is);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
