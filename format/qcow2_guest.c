@@ -363,8 +363,9 @@ place(struct qcow2_guest *g, uint64_t voff, const void *buf, size_t len,
 	if (surround(g, &s, host, lo, hi, e) < 0)
 		return -1;
 	plan_touch(&g->d.plan, which, host + hi);
+	g->data_placed |= which == PLAN_DATA;
 	if (!s.own || (touched & ~s.alloc)) {
-			if (!s.own && qcow2_guest_give_up(g, &s, e) < 0)
+		if (!s.own && qcow2_guest_give_up(g, &s, e) < 0)
 			return -1;
 		s.alloc |= touched;
 		s.zero &= ~touched;
@@ -410,6 +411,10 @@ qcow2_guest_settle(struct qcow2_guest *g, struct err *e)
 {
 	struct qcow2_edit *d = &g->d;
 
+	/* a barrier that was run meanwhile was too early for it */
+	if (g->data_placed)
+		plan_touch(&d->plan, PLAN_DATA, 0);
+	g->data_placed = false;
 	/* new tables go with data and counts, in front of the barrier; the
 	 * link and the tables that are in use come behind it */
 	if (write_tables(g, true, e) < 0 || qcow2_edit_link(d, e) < 0 ||

@@ -13,6 +13,7 @@ struct qcow2_guest {
 	unsigned units; /* per cluster */
 	bool keep_holes;
 	bool same_content;
+	bool data_placed; /* in the data file, since the last settle */
 	uint64_t packed_end; /* behind the last packed cluster of ours, or 0 */
 	struct qcow2_edit_request edit; /* as it was opened */
 	struct qcow2_record record;

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/qcow2_guest.h"
 #include "op/convert.h"
+#include "op/inplace.h"
 #include "qcow2_bytes.h"
 #include "tmpdir.h"
 
@@ -164,6 +166,74 @@ START_TEST(places_behind_the_end_are_refused)
 }
 END_TEST
 
+/* The same image with its data in another file: two L1 entries, of which the
+ * second has a table, and an autoclear bit that nobody knows. */
+static void
+make_external(uint8_t *p)
+{
+	make_image(p);
+	put_header(p, 9, 2 * TABLE, 2);
+	p[79] = 4;    /* incompatible: data file */
+	p[95] = 0x80; /* autoclear */
+	put_ext(p, 112, 0x44415441, "data", 4);
+	put64(p, 3 * CLUSTER, 0);
+	put64(p, 3 * CLUSTER + 8, COPIED | 4 * CLUSTER);
+	memset(p + 4 * CLUSTER, 0, CLUSTER);
+}
+
+static void
+open_image(struct inplace *ret)
+{
+	const struct inplace_request rq = {.dirfd = AT_FDCWD, .path = "t",
+		.format = FORMAT_QCOW2, .gate = &trusted};
+	struct err e = {0};
+
+	ck_assert_msg(inplace_open(ret, &rq, &e) == 0, "%s", e.msg);
+}
+
+/* The barrier that parts data and references reaches the data file. */
+static void
+at_barrier(void *arg, const struct plan_op *op)
+{
+	struct qcow2_guest **g = arg;
+
+	if (*g && op->kind == PLAN_BARRIER &&
+		strcmp(op->why, "counts before references") == 0)
+		ck_assert(qcow2_guest_edit(*g)->plan.data_dirty);
+}
+
+START_TEST(a_barrier_in_between_does_not_hide_data)
+{
+	uint8_t p[BYTES], raw[CLUSTER];
+	struct placed_list placed = {0};
+	struct qcow2_guest *g = NULL, *seen = NULL;
+	struct qcow2_guest_request rq = {
+		.edit = {.tap = at_barrier, .tap_arg = &seen}};
+	struct inplace in = {0};
+	struct err e = {0};
+
+	make_external(p);
+	save("t", p, 7 * CLUSTER);
+	memset(raw, 0x66, sizeof(raw));
+	save("data", raw, sizeof(raw));
+	open_image(&in);
+	rq.edit.data_file = in.data;
+	ck_assert_msg(qcow2_guest_open(&g, in.chain, &rq, &e) == 0, "%s",
+		e.msg);
+	ck_assert_int_eq(qcow2_guest_data(g, 0, raw, CLUSTER, &placed, &e), 0);
+	/* reads the second table; the autoclear bit's barrier is run */
+	ck_assert_int_eq(qcow2_guest_zero(g, TABLE, CLUSTER, &placed, &e), 0);
+	ck_assert_uint_eq(placed.n, 1);
+	seen = g;
+	ck_assert_int_eq(qcow2_guest_settle(g, &e), 0);
+	seen = NULL;
+	ck_assert_int_eq(qcow2_guest_finish(g, &e), 0);
+	qcow2_guest_close(g);
+	placed_list_free(&placed);
+	inplace_close(&in);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -178,6 +248,7 @@ main(void)
 	tcase_add_loop_test(t, metadata_is_not_written_over, 0,
 		sizeof(hits) / sizeof(hits[0]));
 	tcase_add_test(t, places_behind_the_end_are_refused);
+	tcase_add_test(t, a_barrier_in_between_does_not_hide_data);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
