@@ -8,6 +8,7 @@
  */
 #include "format/qcow2_empty.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,6 +179,22 @@ give_up_table(struct empty *m, struct qcow2_l2 *t, struct err *e)
 	return qcow2_edit_l2_write(d, t, e);
 }
 
+/* One L1 refers to a table once: else the work would not be linear in what
+ * the file holds, and a table that is shared would be copied each time. */
+static int
+check_tables(const struct empty *m, struct err *e)
+{
+	const struct qcow2_edit *d = m->d;
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < d->l1_entries; i++)
+		n += (qcow2_edit_l1_get(d, i) & QCOW2_L1_OFFSET) != 0;
+	if (n == d->refs.overlap.tables.n)
+		return 0;
+	return err_set(e, ERR_CORRUPT, "the L1 table refers %" PRIu64
+		" times to %zu L2 tables", n, d->refs.overlap.tables.n);
+}
+
 /* Every entry goes; the tables stay, as with QEMU. */
 static int
 give_up_all(struct empty *m, struct err *e)
@@ -225,8 +242,10 @@ qcow2_empty(struct chain *c, const struct qcow2_edit_request *rq, struct err *e)
 		.block_bits = d.refs.block_bits,
 	};
 	m.l1_clusters = units_div_up(d.l1_entries * 8, m.cs);
-	r = can_start_over(&m, &behind, &front)
-		? start_over(&m, &behind, &front, e) : give_up_all(&m, e);
+	if (can_start_over(&m, &behind, &front))
+		r = start_over(&m, &behind, &front, e);
+	else
+		r = check_tables(&m, e) < 0 ? -1 : give_up_all(&m, e);
 	qcow2_edit_close(&d);
 	return r;
 }

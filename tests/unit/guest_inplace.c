@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/qcow2_empty.h"
 #include "format/qcow2_guest.h"
 #include "op/convert.h"
 #include "op/inplace.h"
@@ -234,6 +235,29 @@ START_TEST(a_barrier_in_between_does_not_hide_data)
 }
 END_TEST
 
+START_TEST(a_table_is_emptied_once)
+{
+	const struct qcow2_edit_request rq = {0};
+	uint8_t p[BYTES], before[BYTES];
+	struct inplace in = {0};
+	struct err e = {0};
+
+	make_image(p);
+	put32(p, 4, 2);
+	put32(p, 36, 2);
+	put64(p, 3 * CLUSTER + 8, 4 * CLUSTER);
+	memcpy(before, p, sizeof(p));
+	save("t", p, 7 * CLUSTER);
+	open_image(&in);
+	ck_assert_int_eq(qcow2_empty(in.chain, &rq, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_CORRUPT);
+	ck_assert_ptr_nonnull(strstr(e.msg, "2 times to 1 L2 tables"));
+	inplace_close(&in);
+	ck_assert_uint_eq(load("t", p, sizeof(p)), 7 * CLUSTER);
+	ck_assert_mem_eq(p, before, 7 * CLUSTER);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -249,6 +273,7 @@ main(void)
 		sizeof(hits) / sizeof(hits[0]));
 	tcase_add_test(t, places_behind_the_end_are_refused);
 	tcase_add_test(t, a_barrier_in_between_does_not_hide_data);
+	tcase_add_test(t, a_table_is_emptied_once);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
