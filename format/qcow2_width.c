@@ -148,7 +148,8 @@ place(struct width *w, struct err *e)
 		placed = true;
 		if (want(w, hoff >> r->cluster_bits, e) < 0)
 			return -1;
-		i = 0;
+		/* nothing else before it is wanted */
+		i = units_min(i, hoff >> r->cluster_bits >> w->bits);
 	}
 	if (placed)
 		walked(w);
