@@ -207,6 +207,9 @@ identify(struct file *f, struct err *e)
 	if (fl < 0)
 		return err_sys(e, errno, "cannot get the flags");
 	f->writable = (fl & O_ACCMODE) != O_RDONLY;
+	/* pwrite would put everything at the end, wherever it was meant for */
+	if (f->writable && fl & O_APPEND)
+		return err_set(e, ERR_USAGE, "is open for appending");
 	/* Served its purpose; io_uring would answer EAGAIN because of it. */
 	if (f->own_fd && fl & O_NONBLOCK)
 		fcntl(f->fd, F_SETFL, fl & ~O_NONBLOCK);

@@ -52,7 +52,8 @@ struct file {
 int file_open(struct file **ret, int dirfd, const char *path, unsigned flags,
 	struct err *e);
 /* Wraps an fd of the caller's (not owned); name is for messages. An fd with
- * O_DIRECT that cannot be reopened through /proc loses the flag. */
+ * O_DIRECT that cannot be reopened through /proc loses the flag. One that is
+ * writable and has O_APPEND is ERR_USAGE. */
 int file_from_fd(struct file **ret, int fd, const char *name, struct err *e);
 void file_close(struct file *f); /* NULL is fine */
 void file_close_p(struct file **f);

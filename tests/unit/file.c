@@ -203,6 +203,24 @@ START_TEST(a_callers_fd_stays_open)
 }
 END_TEST
 
+START_TEST(a_callers_fd_must_write_where_it_is_told)
+{
+	struct file *f = NULL;
+	struct err e = {0};
+	int fd = open("log", O_RDWR | O_CREAT | O_APPEND, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(file_from_fd(&f, fd, "log", &e), -1);
+	ck_assert_int_eq(e.kind, ERR_USAGE);
+	close(fd);
+	/* who only reads is not concerned */
+	fd = open("log", O_RDONLY | O_APPEND);
+	ck_assert_int_eq(file_from_fd(&f, fd, "log", &e), 0);
+	file_close(f);
+	close(fd);
+}
+END_TEST
+
 START_TEST(zero_leaves_holes_and_extends)
 {
 	enum { MB = 1 << 20 };
@@ -338,6 +356,7 @@ main(void)
 	tcase_add_test(t, the_end_of_the_file_is_no_zeros);
 	tcase_add_test(t, direct_files_take_any_piece);
 	tcase_add_test(t, a_callers_fd_stays_open);
+	tcase_add_test(t, a_callers_fd_must_write_where_it_is_told);
 	tcase_add_test(t, zero_leaves_holes_and_extends);
 	tcase_add_test(t, reserve_keeps_the_size_and_allocate_grows_it);
 	tcase_add_test(t, runs_cover_the_file);
