@@ -251,7 +251,8 @@ run_one(struct plan *p, const struct plan_op *op, struct err *e)
 	case PLAN_TRUNCATE:
 		return cut(f, op->hoff, e);
 	case PLAN_BARRIER:
-		return sync_all(p, e);
+		p->failed = sync_all(p, e) < 0;
+		return p->failed ? -1 : 0;
 	}
 	return 0;
 }

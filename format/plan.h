@@ -61,6 +61,9 @@ struct plan {
 	uint64_t touched[PLAN_FILES]; /* from here on it reads as zeros */
 	bool open_writes; /* something was planned since the last barrier */
 	bool data_dirty;  /* and something of it in the data file */
+	/* a barrier failed: what is on disk of all before it is not known, and
+	 * a later one would not tell */
+	bool failed;
 	/* every operation in order, as it is run; for tests; may be NULL */
 	void (*tap)(void *arg, const struct plan_op *op);
 	void *tap_arg;

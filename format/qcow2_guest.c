@@ -85,7 +85,7 @@ qcow2_guest_close(struct qcow2_guest *g)
 	if (!g)
 		return;
 	forget_tables(g);
-	if (g->record.marked)
+	if (g->record.marked && !g->d.plan.failed)
 		store_after_all(g);
 	qcow2_record_close(&g->record);
 	qcow2_edit_close(&g->d);

@@ -66,7 +66,8 @@ int qcow2_guest_settle(struct qcow2_guest *g, struct err *e);
 /* After the last settle: counts and the last barrier. The chain is stale. */
 int qcow2_guest_finish(struct qcow2_guest *g, struct err *e);
 /* Without a finish: what was settled stays, and bitmaps that record are stored
- * with all that may have been written. NULL is fine. */
+ * with all that may have been written, but after a barrier that failed they
+ * stay in use. NULL is fine. */
 void qcow2_guest_close(struct qcow2_guest *g);
 
 #endif
