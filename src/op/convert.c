@@ -385,7 +385,10 @@ run(struct job *j, struct convert_result *ret, struct err *e)
 		.compress = rq->compress,
 		.codec = j->qcow2.compression,
 		.codec_params = rq->codec,
-		.clone = !rq->sparse_given,
+		/* a shared block would be as bad as the source's, and is no
+		 * room of the target's own */
+		.clone = !rq->sparse_given && !rq->salvage &&
+			rq->raw_preallocation == PREALLOC_OFF,
 		.copy_range = rq->copy_range,
 		.salvage = rq->salvage,
 		.digest = rq->digest,

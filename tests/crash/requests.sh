@@ -30,6 +30,14 @@ shim FAIL= -- "$byre" convert -f raw -O raw -S 4k --engine=threads src.raw t
 [ "$(bytes ringread ringwrite)" -eq 0 ] || fail "threads: used a ring"
 rm "$w/t"
 
+# blocks of its own were asked for, or those of the source may be bad
+for o in -S4k -opreallocation=falloc --salvage; do
+	shim FAIL= -- "$byre" convert -f raw -O raw $o src.raw t
+	[ $rc -eq 0 ] || fail "$o: exit $rc"
+	! grep -q '^clone ' "$dir/log" || fail "$o: tried to share blocks"
+	rm "$w/t"
+done
+
 # where blocks can be shared, what lies in a row is shared in one call
 head -c 33554432 /dev/urandom >"$w/row.raw"
 if cp --reflink=always "$w/row.raw" "$w/t" 2>/dev/null; then
