@@ -449,7 +449,7 @@ convert_job(struct job *j, struct convert_result *ret, struct err *e)
 	if (target_commit(&j->target, durable, &ret->sync_nsec, e)) {
 		/* a new data file without its image is of no use */
 		if (new_data)
-			unlinkat(rq->target_dirfd, rq->qcow2.data_file, 0);
+			target_retract(rq->target_dirfd, rq->qcow2.data_file);
 		return -1;
 	}
 	return 0;

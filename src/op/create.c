@@ -201,6 +201,7 @@ create(struct job *j, struct err *e)
 {
 	const struct create_request *rq = j->rq;
 	uint64_t nsec = 0;
+	bool new_data;
 
 	if (find_size(j, e) || check(j, e) ||
 		open_target(j, &j->target, rq->path, e))
@@ -214,9 +215,15 @@ create(struct job *j, struct err *e)
 		err_file(e, rq->path);
 		return -1;
 	}
+	new_data = j->data.publish != NULL;
 	if (j->data.file && target_commit(&j->data, rq->durable, &nsec, e))
 		return -1;
-	return target_commit(&j->target, rq->durable, &nsec, e);
+	if (target_commit(&j->target, rq->durable, &nsec, e) == 0)
+		return 0;
+	/* a new data file without its image is of no use */
+	if (new_data)
+		target_retract(rq->dirfd, rq->qcow2.data_file);
+	return -1;
 }
 
 int

@@ -148,6 +148,15 @@ target_commit(struct target *t, bool durable, uint64_t *ret_nsec,
 }
 
 void
+target_retract(int dirfd, const char *path)
+{
+	CLEANUP_FREE char *real = NULL;
+
+	if (behind_links(dirfd, path, &real, NULL) == 0)
+		unlinkat(dirfd, real, 0);
+}
+
+void
 target_close(struct target *t, struct err *e)
 {
 	size_t n;

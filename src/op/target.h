@@ -39,6 +39,8 @@ int target_clear(struct target *t, struct err *e);
  * it took. */
 int target_commit(struct target *t, bool durable, uint64_t *ret_nsec,
 	struct err *e);
+/* Takes away again what was new at path and is committed. */
+void target_retract(int dirfd, const char *path);
 /* Closes; a new file vanishes. With *e set and an existing file changed, the
  * message says that it may be partial. Fine after commit. */
 void target_close(struct target *t, struct err *e);

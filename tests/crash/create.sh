@@ -16,3 +16,12 @@ run -f raw t 10M
 run -f qcow2 t 10M
 run -f qcow2 -b src.qcow2 -F qcow2 t
 run -f qcow2 -o preallocation=metadata t 10M
+
+# a data file without its image is of no use, also behind a link to nothing
+for link in "" link; do
+	[ -z "$link" ] || ln -s real "$w/d"
+	before=$(entries)
+	shim FAIL=link:2:EIO -- "$byre" create -f qcow2 -o data_file=d t 1M
+	[ $rc -eq 1 ] || fail "no name for the image: exit $rc"
+	[ "$(entries)" = "$before" ] || fail "no image, and left $(entries)"
+done
