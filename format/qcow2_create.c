@@ -15,10 +15,19 @@
 #include "base/units.h"
 
 #define FULL_PIECE (1 * MIB)
+#define ALLOCATE_STEP (UINT64_C(1) << 30)
+
+static int
+go_on(const struct watch *w, struct err *e)
+{
+	return watch_cancelled(w)
+		? err_set(e, ERR_CANCELLED, "interrupted") : 0;
+}
 
 /* Zeros that are really written. */
 static int
-fill(struct file *f, uint64_t from, uint64_t to, struct err *e)
+fill(struct file *f, uint64_t from, uint64_t to, const struct watch *w,
+	struct err *e)
 {
 	CLEANUP_FREE void *zeros = NULL;
 	uint64_t n;
@@ -30,7 +39,7 @@ fill(struct file *f, uint64_t from, uint64_t to, struct err *e)
 		return err_sys(e, ENOMEM, "cannot preallocate");
 	for (; from < to; from += n) {
 		n = units_min(FULL_PIECE, to - from);
-		if (file_write(f, zeros, n, from, e))
+		if (go_on(w, e) || file_write(f, zeros, n, from, e))
 			return -1;
 	}
 	return 0;
@@ -39,18 +48,24 @@ fill(struct file *f, uint64_t from, uint64_t to, struct err *e)
 /* The file grows from `from` to `to` bytes as the mode says. */
 static int
 grow(struct file *f, uint64_t from, uint64_t to, enum preallocation mode,
-	struct err *e)
+	const struct watch *w, struct err *e)
 {
+	uint64_t n;
+
 	if (mode == PREALLOC_FULL)
-		return fill(f, from, to, e);
-	if (mode == PREALLOC_FALLOC && from < to)
-		return file_allocate(f, from, to - from, e);
+		return fill(f, from, to, w, e);
+	for (; mode == PREALLOC_FALLOC && from < to; from += n) {
+		n = units_min(ALLOCATE_STEP, to - from);
+		if (go_on(w, e) || file_allocate(f, from, n, e))
+			return -1;
+	}
 	return 0;
 }
 
 /* Every guest cluster is mapped by write requests of QEMU's largest size. */
 static int
-map_by_requests(struct qcow2_place *p, enum preallocation mode, struct err *e)
+map_by_requests(struct qcow2_place *p, enum preallocation mode,
+	const struct watch *w, struct err *e)
 {
 	uint64_t max = units_align_down(INT32_MAX, qcow2_cluster_size(&p->h));
 	struct qcow2_run run = {0};
@@ -59,23 +74,26 @@ map_by_requests(struct qcow2_place *p, enum preallocation mode, struct err *e)
 	for (voff = 0; voff < p->h.size; voff += run.len) {
 		uint64_t n = units_min(max, p->h.size - voff);
 
-		if (qcow2_place_data(p, voff, n, true, &run, e))
+		if (go_on(w, e) ||
+			qcow2_place_data(p, voff, n, true, &run, e))
 			return -1;
 		/* An old refcount table was here: what is mapped must read
 		 * as zeros. QEMU 7.2 would leave the table's bytes. */
 		if (!p->data && qcow2_alloc_stale(&p->a, run.hoff,
 			    run.len + run.tail) &&
-			fill(p->f, run.hoff, run.hoff + run.len + run.tail, e))
+			fill(p->f, run.hoff, run.hoff + run.len + run.tail, w,
+				e))
 			return -1;
 	}
 	qcow2_place_reach(p, run.hoff + run.len);
-	return p->data ? grow(p->data, was, p->data_end, mode, e) : 0;
+	return p->data ? grow(p->data, was, p->data_end, mode, w, e) : 0;
 }
 
 /* One area for all data, with refcounts in front of it; L2 tables go where
  * they find room. */
 static int
-map_area(struct qcow2_place *p, enum preallocation mode, struct err *e)
+map_area(struct qcow2_place *p, enum preallocation mode,
+	const struct watch *w, struct err *e)
 {
 	uint64_t cs = qcow2_cluster_size(&p->h), from = p->a.end;
 	uint64_t n = units_div_up(p->h.size, cs), start, got;
@@ -89,22 +107,23 @@ map_area(struct qcow2_place *p, enum preallocation mode, struct err *e)
 	if (got != n)
 		return err_set(e, ERR_LIMIT, "Failed to allocate data clusters");
 	from = units_max(from, p->a.end);
-	if (!p->a.fresh && fill(p->f, start, start + n * cs, e))
+	if (!p->a.fresh && fill(p->f, start, start + n * cs, w, e))
 		return -1;
-	if (grow(p->f, from, start + n * cs, mode, e))
+	if (grow(p->f, from, start + n * cs, mode, w, e))
 		return -1;
 	qcow2_alloc_reach(&p->a, start + n * cs);
 	return qcow2_place_map(p, 0, start, n * cs, e);
 }
 
 static int
-preallocate(struct qcow2_place *p, enum preallocation mode, struct err *e)
+preallocate(struct qcow2_place *p, enum preallocation mode,
+	const struct watch *w, struct err *e)
 {
 	if (mode == PREALLOC_OFF || !p->h.size)
 		return 0;
 	if (mode == PREALLOC_METADATA || p->data)
-		return map_by_requests(p, mode, e);
-	return map_area(p, mode, e);
+		return map_by_requests(p, mode, w, e);
+	return map_area(p, mode, w, e);
 }
 
 int
@@ -121,7 +140,7 @@ qcow2_create_begin(struct qcow2_place *p, struct file *f, struct file *data,
 		mode = PREALLOC_METADATA;
 	if (p->data && mode == PREALLOC_OFF)
 		p->data_end = p->h.size;
-	return preallocate(p, mode, e);
+	return preallocate(p, mode, o->watch, e);
 }
 
 /* Regular files get their length; the tail may be a hole. */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/watch.h"
 #include "format/codec.h"
 #include "io/file.h"
 
@@ -35,6 +36,7 @@ struct qcow2_options {
 	const char *backing_format;
 	const char *data_file;   /* name as stored, or NULL */
 	bool data_file_raw;
+	const struct watch *watch; /* stops preallocation; may be NULL */
 };
 
 /* Checks the options against each other and the limits with qemu-img's

@@ -113,6 +113,9 @@ check_usage(const struct convert_request *rq, struct err *e)
 	if (rq->target_format != FORMAT_RAW && !qcow2)
 		return err_set(e, ERR_UNSUPPORTED, "%s: not supported",
 			probe_format_name(rq->target_format));
+	if (!qcow2 && rq->raw_preallocation == PREALLOC_METADATA)
+		return err_set(e, ERR_USAGE,
+			"raw images have no metadata to preallocate");
 	if (rq->compress && !qcow2)
 		return err_set(e, ERR_USAGE,
 			"Compression not supported for this file format");
@@ -295,31 +298,6 @@ unit_of(uint64_t v)
 }
 
 static int
-preallocate_raw(struct job *j, struct err *e)
-{
-	static const uint8_t zeros[64 * 1024];
-	struct file *f = j->target.file;
-	uint64_t at;
-
-	switch (j->rq->raw_preallocation) {
-	case PREALLOC_OFF:
-		return 0;
-	case PREALLOC_FALLOC:
-		return file_allocate(f, 0, j->size, e);
-	case PREALLOC_FULL:
-		for (at = 0; at < j->size; at += sizeof(zeros))
-			if (file_write(f, zeros,
-				    units_min(sizeof(zeros), j->size - at),
-				    at, e))
-				return -1;
-		return 0;
-	default:
-		return err_set(e, ERR_USAGE,
-			"raw images have no metadata to preallocate");
-	}
-}
-
-static int
 open_old_sink(struct job *j, struct err *e)
 {
 	const struct convert_request *rq = j->rq;
@@ -353,7 +331,8 @@ open_sink(struct job *j, struct err *e)
 		return -1;
 	j->target.changed = j->target.publish == NULL;
 	if (rq->target_format == FORMAT_RAW) {
-		if (!rq->no_create && preallocate_raw(j, e))
+		if (!rq->no_create && target_preallocate(&j->target, j->size,
+			rq->raw_preallocation, rq->watch, e))
 			return -1;
 		return sink_raw_open(&j->sink, j->target.file, j->size,
 			unit_of(rq->sparse_size), fresh, e);
@@ -432,6 +411,7 @@ convert_job(struct job *j, struct convert_result *ret, struct err *e)
 		return -1;
 	j->qcow2 = rq->qcow2;
 	j->qcow2.size = j->size;
+	j->qcow2.watch = rq->watch;
 	if (rq->target_format == FORMAT_QCOW2 && !rq->no_create &&
 		(qcow2_options_check(&j->qcow2, e) ||
 			(rq->qcow2.backing && open_cow(j, e))))

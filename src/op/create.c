@@ -17,16 +17,12 @@
 
 #include "base/ck.h"
 #include "base/cleanup.h"
-#include "base/units.h"
 #include "op/source.h"
 #include "op/target.h"
 
 /* What QEMU really writes of a raw file, so that whoever opens it can find
  * out how direct I/O must be aligned. */
 #define RAW_BLOCK 4096
-#define FILL_PIECE (64 * KIB)
-
-static const uint8_t zeros[FILL_PIECE] __attribute__((aligned(4096)));
 
 struct job {
 	const struct create_request *rq;
@@ -101,6 +97,7 @@ check(struct job *j, struct err *e)
 	if (rq->format == FORMAT_QCOW2) {
 		j->qcow2 = rq->qcow2;
 		j->qcow2.size = j->size;
+		j->qcow2.watch = rq->watch;
 		if (rq->qcow2.data_file &&
 			strcmp(rq->qcow2.data_file, rq->path) == 0)
 			return err_set(e, ERR_USAGE,
@@ -150,8 +147,8 @@ open_target(struct job *j, struct target *t, const char *path, struct err *e)
 static int
 write_raw(struct job *j, struct err *e)
 {
+	static const uint8_t zeros[RAW_BLOCK] __attribute__((aligned(4096)));
 	struct file *f = j->target.file;
-	uint64_t at;
 
 	if (f->is_block) {
 		if (f->size < j->size)
@@ -162,25 +159,13 @@ write_raw(struct job *j, struct err *e)
 	}
 	if (file_truncate(f, j->size, e))
 		return -1;
-	switch (j->rq->raw_preallocation) {
-	case PREALLOC_FALLOC:
-		return j->size ? file_allocate(f, 0, j->size, e) : 0;
-	case PREALLOC_FULL:
-		for (at = 0; at < j->size; at += FILL_PIECE) {
-			if (watch_cancelled(j->rq->watch))
-				return err_set(e, ERR_CANCELLED, "cancelled");
-			if (file_write(f, zeros,
-				    units_min(FILL_PIECE, j->size - at), at,
-				    e))
-				return -1;
-		}
+	if (j->rq->raw_preallocation != PREALLOC_OFF)
+		return target_preallocate(&j->target, j->size,
+			j->rq->raw_preallocation, j->rq->watch, e);
+	if (!j->rq->qemu_raw_block || !j->size)
 		return 0;
-	default:
-		if (!j->rq->qemu_raw_block || !j->size)
-			return 0;
-		return file_write(f, zeros,
-			j->size < RAW_BLOCK ? 512 : RAW_BLOCK, 0, e);
-	}
+	return file_write(f, zeros, j->size < RAW_BLOCK ? 512 : RAW_BLOCK, 0,
+		e);
 }
 
 static int

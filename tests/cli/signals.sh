@@ -77,7 +77,34 @@ for front in "" qemu-img; do
 	expect 0 "$byre" qemu-img check -q image
 	rm image
 done
-rm room.py
+# and of a new image the rest is not made
+cat >room.py <<'END'
+import os, signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+p = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL,
+                     stderr=subprocess.PIPE)
+while p.poll() is None and os.path.getsize("image") < 8 << 20:
+    pass
+p.send_signal(signal.SIGINT)
+print(p.wait(), p.stderr.read().decode(), end="")
+if os.stat("image").st_blocks * 512 > 900 << 20:
+    print("all of it was made")
+END
+truncate -s 1G big.raw
+for args in "convert -f raw -O raw -o preallocation=full big.raw image" \
+	"convert -f raw -O qcow2 -o preallocation=full big.raw image" \
+	"qemu-img create -f qcow2 -o preallocation=full image 1G"; do
+	checks=$((checks + 1))
+	: >image
+	python3 room.py "$byre" $args >end 2>&1
+	case $(cat end) in
+	"-2 "*interrupted*) ;;
+	*) fail "$args: $(cat end)" ;;
+	esac
+	[ "$(wc -l <end)" -eq 1 ] || fail "$args: $(cat end)"
+	rm image
+done
+rm room.py big.raw
 
 checks=$((checks + 1))
 python3 - "$byre" <<'END' || fail "SIGUSR1"
