@@ -153,6 +153,7 @@ target(struct job *j, struct convert_request *rq, struct err *e)
 				"of a target is not supported");
 		rq->target = j->target.path;
 		rq->target_no_locks = j->target.no_locks;
+		rq->target_shared = j->target.force_share;
 		if (j->target.format != FORMAT_PROBE)
 			format = j->target.format;
 	}

@@ -249,6 +249,7 @@ target(struct job *j, struct convert_request *rq)
 	rq->target_fd = -1;
 	rq->target = j->target.path;
 	rq->target_no_locks = j->target.no_locks;
+	rq->target_shared = j->target.force_share;
 	rq->target_format = format;
 	rq->qcow2 = j->o.qcow2;
 	rq->raw_preallocation = j->o.preallocation;

@@ -263,6 +263,11 @@ open_target(struct job *j, struct err *e)
 	const struct convert_request *rq = j->rq;
 	unsigned how = TARGET_NEW, flags;
 
+	if (rq->no_create && rq->target_shared) {
+		err_set(e, ERR_USAGE, "force-share=on can only be used with "
+			"read-only images");
+		return rq->target ? err_file(e, rq->target) : -1;
+	}
 	if (rq->no_create && rq->target_format == FORMAT_QCOW2)
 		return open_old(j, e);
 	if (rq->cache == CACHE_NONE || rq->cache == CACHE_DIRECTSYNC)

@@ -39,6 +39,7 @@ struct convert_request {
 	bool no_create;               /* -n: exists, big enough, keep inode */
 	bool target_is_zero;          /* with no_create */
 	bool target_no_locks;         /* locking=off */
+	bool target_shared;           /* force-share=on; not with no_create */
 	bool compress;                /* -c */
 	struct codec_params codec;
 	uint64_t sparse_size;         /* -S; 0 writes every byte */

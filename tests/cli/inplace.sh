@@ -138,16 +138,26 @@ held t resize --image-opts FILE 2M
 held t snapshot --image-opts -c s FILE
 held top commit --image-opts -q FILE
 held top rebase --image-opts -u -b low -F qcow2 FILE
-for more in "" ,file.locking=off; do
+for more in "" ,file.locking=off ,file.force-share=on; do
 	code=1
 	[ "$more" = ,file.locking=off ] && code=0
-	expect $code python3 hold.py t "$byre" qemu-img convert -n \
-		--target-image-opts data.raw \
-		driver=qcow2,file.filename=t$more
-	expect $code python3 hold.py t "$byre" convert -n \
-		--target-image-opts data.raw \
-		driver=qcow2,file.filename=t$more
+	for front in "" qemu-img; do
+		expect $code python3 hold.py t "$byre" $front convert -n \
+			--target-image-opts data.raw \
+			driver=qcow2,file.filename=t$more
+	done
 done
+one_line "*force-share=on can only be used with read-only images*"
+cp t was
+for format in raw qcow2; do
+	for front in "" qemu-img; do
+		expect 1 "$byre" $front convert -n --target-image-opts data.raw \
+			driver=$format,file.filename=t,file.force-share=on
+		one_line "*force-share=on can only be used with read-only*"
+	done
+done
+same t was
+rm was
 name='json:{"driver":"qcow2","file":{"filename":"t","locking":"off"}}'
 expect 0 python3 hold.py t "$byre" resize "$name" 3M
 finish

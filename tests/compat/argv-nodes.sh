@@ -83,6 +83,8 @@ q compare --image-opts driver=qcow2,file.filename=img.qcow2,aio=x \
 q resize --image-opts driver=qcow2,file.filename=img.qcow2,discard=x 2M
 q convert -n --target-image-opts img.raw \
 	driver=raw,file.filename=plain,discard=x
+q convert -n --target-image-opts img.raw \
+	driver=raw,file.filename=plain,force-share=on
 for j in '[]' '1' '"x"' 'true' 'null' '[1]'; do
 	q info "json:$j"
 done
