@@ -193,7 +193,7 @@ parse_opts_put(struct parse_opts *o, const char *key, size_t key_len,
 	const char *value, size_t value_len, struct err *e)
 {
 	struct parse_opt *v;
-	struct parse_opt one;
+	struct parse_opt one = {0};
 
 	v = realloc(o->v, (o->n + 1) * sizeof(*v));
 	if (!v)
@@ -233,6 +233,7 @@ parse_opts_add(struct parse_opts *o, const char *list, const char *first_key,
 {
 	char *value = malloc(strlen(list) + 1);
 	const char *p = list;
+	bool bare;
 	int r = 0;
 
 	if (!value)
@@ -240,6 +241,7 @@ parse_opts_add(struct parse_opts *o, const char *list, const char *first_key,
 	while (*p && r == 0) {
 		size_t len = strcspn(p, "=,");
 
+		bare = p[len] != '=' && !first_key;
 		if (p[len] == '=') {
 			const char *key = p;
 
@@ -257,6 +259,8 @@ parse_opts_add(struct parse_opts *o, const char *list, const char *first_key,
 			r = parse_opts_put(o, p, len, "on", 2, e);
 			p += len;
 		}
+		if (bare && r == 0)
+			o->v[o->n - 1].bare = true;
 		first_key = NULL;
 		if (*p == ',')
 			p++;

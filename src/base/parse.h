@@ -34,6 +34,7 @@ int parse_bool(const char *s, bool *ret, struct err *e);
 struct parse_opt {
 	char *key;
 	char *value;
+	bool bare; /* a word alone, which means on or off */
 };
 
 struct parse_opts {

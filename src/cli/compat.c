@@ -97,6 +97,7 @@ compat_snapshot_parse(const char *text, struct compat_snapshot *ret)
 	*ret = (struct compat_snapshot){.text = text};
 	if (!text || strncmp(text, "snapshot.", 9) != 0)
 		return 0;
+	compat_short_forms(text, NULL);
 	if (parse_opts_add(&ret->given, text, NULL, &e))
 		return compat_fault("", &e, false);
 	for (i = 0; i < ret->given.n; i++) {
@@ -294,6 +295,8 @@ compat_source(const struct options_args *a, const char *operand,
 	enum format format = FORMAT_PROBE;
 	struct err e = {0};
 
+	if (a->image_opts)
+		compat_short_forms(operand, "file");
 	if (name_parse(n, operand, a->image_opts, &e) ||
 		name_format(a->format, &format, &e)) {
 		return compat_open_failed(operand, NULL, &e);
@@ -341,6 +344,7 @@ trace(const char *list)
 	size_t i;
 	int status = 0;
 
+	compat_short_forms(list, "enable");
 	if (parse_opts_add(&o, list, "enable", &e))
 		return compat_fault("", &e, false);
 	for (i = 0; i < o.n && status == 0; i++) {

@@ -68,6 +68,9 @@ bool compat_is_about(const struct err *e, const char *path);
 int compat_size(const char *text, uint64_t *ret, struct err *e);
 /* The same of the sizes in an option list that was parsed. */
 void compat_old_sizes(const struct imgopts *o);
+/* The same of switches in a list that are words alone; not for -o, of which
+ * qemu-img says nothing. first: as for parse_opts_add. */
+void compat_short_forms(const char *list, const char *first);
 /* An error of the options: its text and qemu-img's hint. before may be "". */
 int compat_bad_options(const char *before, const struct err *e);
 

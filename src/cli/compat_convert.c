@@ -193,6 +193,23 @@ device(const struct job *j)
 }
 
 static int
+name_target(struct job *j)
+{
+	bool list = j->a->target_image_opts;
+	struct err e = {0};
+
+	if (list)
+		compat_short_forms(j->dst, "file");
+	if (name_parse(&j->target, j->dst, list, &e))
+		return list ? compat_open_failed(j->dst, NULL, &e)
+			: compat_fault("", &e, true);
+	if (j->target.data_path)
+		return compat_fail("data-file.filename of a target is not "
+			"supported by byre");
+	return 0;
+}
+
+static int
 target(struct job *j, struct convert_request *rq)
 {
 	const struct options_args *a = j->a;
@@ -212,13 +229,8 @@ target(struct job *j, struct convert_request *rq)
 		return compat_fail(": error while converting %s: Could not "
 			"create '': No such file or directory",
 			probe_format_name(format));
-	if (name_parse(&j->target, j->dst, a->target_image_opts, &e))
-		return a->target_image_opts
-			? compat_open_failed(j->dst, NULL, &e)
-			: compat_fault("", &e, true);
-	if (j->target.data_path)
-		return compat_fail("data-file.filename of a target is not "
-			"supported by byre");
+	if (name_target(j))
+		return 1;
 	if (a->target_image_opts && j->target.format != FORMAT_PROBE)
 		format = j->target.format;
 	if (imgopts_parse(&j->o, format, &a->options, a->backing,

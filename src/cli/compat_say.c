@@ -233,6 +233,30 @@ compat_old_sizes(const struct imgopts *o)
 	imgopts_each_size(o, old_size);
 }
 
+void
+compat_short_forms(const char *list, const char *first)
+{
+	struct parse_opts o = {0};
+	struct err e;
+	char q[128];
+	size_t i;
+
+	if (parse_opts_add(&o, list, first, &e))
+		return;
+	for (i = 0; i < o.n; i++) {
+		const char *value = o.v[i].value;
+
+		if (!o.v[i].bare)
+			continue;
+		err_quote(q, sizeof(q), o.v[i].key,
+			(unsigned)strlen(o.v[i].key));
+		compat_fail("warning: short-form boolean option '%s%s' "
+			"deprecated", strcmp(value, "off") ? "" : "no", q);
+		fprintf(stderr, "Please use %s=%s instead\n", q, value);
+	}
+	parse_opts_free(&o);
+}
+
 bool
 compat_snapshot_failed(const struct err *e)
 {

@@ -214,23 +214,31 @@ nodes(struct name *n, const struct parse_opts *o, struct err *e)
 	return bare ? 0 : nodeopts_check_image(o, n->path, n->format, e);
 }
 
+/* The word in front, without a key, is that of a node; there are none here. */
+static int
+no_node(const char *word, struct err *e)
+{
+	char q[128];
+
+	return err_set(e, ERR_USAGE,
+		"Cannot find device='%s' nor node-name='%s'",
+		quote(q, sizeof(q), word), q);
+}
+
 static int
 parse(struct name *n, const char *text, bool list, struct err *e)
 {
 	struct parse_opts o = {0};
 	int r;
 
-	if (list && !strchr(text, '=')) {
-		char q[128];
-
-		return err_set(e, ERR_USAGE,
-			"Cannot find device='%s' nor node-name='%s'",
-			quote(q, sizeof(q), text), q);
-	}
 	if (!list && strncmp(text, "json:", 5) != 0)
 		return plain(&n->path, text, e);
-	r = list ? parse_opts_add(&o, text, NULL, e)
+	r = list ? parse_opts_add(&o, text, "file", e)
 		 : json_flatten(text + 5, &o, e);
+	if (r == 0 && list && !*text)
+		r = err_set(e, ERR_USAGE, "Must specify either driver or file");
+	else if (r == 0 && list && parse_opts_get(&o, "file"))
+		r = no_node(parse_opts_get(&o, "file"), e);
 	if (r && !list && e->kind != ERR_FORMAT)
 		err_prefix(e, "Could not parse the JSON options");
 	if (r == 0)

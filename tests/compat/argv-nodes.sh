@@ -85,6 +85,19 @@ q convert -n --target-image-opts img.raw \
 	driver=raw,file.filename=plain,discard=x
 q convert -n --target-image-opts img.raw \
 	driver=raw,file.filename=plain,force-share=on
+# switches that are words alone
+q convert -O qcow2 -o extended_l2,nolazy_refcounts plain new.img
+q info --image-opts driver=qcow2,file.filename=img.qcow2,force-share
+q info --image-opts driver=qcow2,file.filename=img.qcow2,nono
+q info --image-opts img.qcow2,force-share
+q info --image-opts img.qcow2,driver=qcow2
+q info --image-opts ''
+q compare --image-opts driver=qcow2,file.filename=img.qcow2,noread-only \
+	file.filename=plain,file.nodrop-cache
+q convert -n --target-image-opts img.raw \
+	driver=raw,file.filename=plain,noforce-share
+q convert -O raw -l snapshot.id,snapshot.name=x snap.qcow2 new.img
+q -T enable,nosuch info img.qcow2
 for j in '[]' '1' '"x"' 'true' 'null' '[1]'; do
 	q info "json:$j"
 done

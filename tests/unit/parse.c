@@ -180,6 +180,8 @@ START_TEST(option_lists)
 	ck_assert_str_eq(parse_opts_get(&o, "x"), "");
 	ck_assert_str_eq(parse_opts_get(&o, "lazy"), "on");
 	ck_assert_str_eq(parse_opts_get(&o, "lock"), "off");
+	ck_assert(!o.v[0].bare && !o.v[1].bare && !o.v[2].bare);
+	ck_assert(o.v[3].bare && o.v[4].bare);
 	ck_assert_int_eq(parse_opts_add(&o, "size=3", NULL, NULL), 0);
 	ck_assert_str_eq(parse_opts_get(&o, "size"), "3");
 	ck_assert_ptr_null(parse_opts_get(&o, "nothing"));
