@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ck.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "format/qcow2.h"
@@ -261,6 +262,7 @@ chain_close_p(struct chain **c)
  */
 struct resolve {
 	struct chain *c;
+	unsigned depth; /* images to look into */
 	struct extent *v;
 	size_t n;     /* finished, at the front */
 	size_t stack; /* index of the next unfinished one; cap when empty */
@@ -280,7 +282,9 @@ finish(struct resolve *r, const struct extent *x)
 		r->v[r->n++] = *x;
 }
 
-/* Puts the description of [voff, voff+len) of image depth on the stack. */
+/* Puts the description of [voff, voff+len) of image depth on the stack. It
+ * leaves room for what the images below say of its holes: a full stack would
+ * have to be given up for one extent of theirs. */
 static int
 push(struct resolve *r, unsigned depth, uint64_t voff, uint64_t len,
 	struct err *e)
@@ -288,12 +292,13 @@ push(struct resolve *r, unsigned depth, uint64_t voff, uint64_t len,
 	struct image *im = r->c->im[depth];
 	struct extent *v = r->v + r->n;
 	size_t space = r->stack - r->n, n, i;
+	size_t take = depth + 1u < r->depth ? (space + 1) / 2 : space;
 	struct extent rest = {.kind = EXTENT_ZERO, .depth = (uint16_t)depth};
 	uint64_t inside = voff < im->size ? units_min(len, im->size - voff) : 0;
 	uint64_t at = voff;
 
 	n = 0;
-	if (inside && image_describe(im, voff, inside, v, space, &n, e))
+	if (inside && image_describe(im, voff, inside, v, take, &n, e))
 		return -1;
 	for (i = 0; i < n; i++) {
 		at += v[i].len;
@@ -320,7 +325,8 @@ int
 chain_describe(struct chain *c, uint32_t base, uint64_t voff, uint64_t len,
 	struct extent *ret, size_t cap, size_t *ret_n, struct err *e)
 {
-	struct resolve r = {.c = c, .v = ret, .stack = cap, .cap = cap};
+	struct resolve r = {.c = c, .v = ret, .stack = cap, .cap = cap,
+		.depth = c->n < base ? c->n : base};
 
 	assert(base > 0 && cap > 0);
 	if (push(&r, 0, voff, len, e))
@@ -330,7 +336,7 @@ chain_describe(struct chain *c, uint32_t base, uint64_t voff, uint64_t len,
 
 		if (x.kind != EXTENT_HOLE) {
 			finish(&r, &x);
-		} else if (x.depth + 1u < c->n && x.depth + 1u < base) {
+		} else if (x.depth + 1u < r.depth) {
 			/* what is found so far is a good answer */
 			if (push(&r, x.depth + 1u, x.voff, x.len, e)) {
 				if (r.n == 0)
@@ -346,6 +352,28 @@ chain_describe(struct chain *c, uint32_t base, uint64_t voff, uint64_t len,
 	}
 	*ret_n = r.n;
 	return 0;
+}
+
+uint64_t
+chain_pace_ask(const struct chain_pace *p, const struct chain *c,
+	uint64_t voff, uint64_t len, uint64_t unit)
+{
+	uint64_t end;
+
+	if (c->n < 2 || p->ask >= len ||
+		!ck_add(voff, p->ask ? p->ask : unit, &end) ||
+		!ck_align_up(end, unit, &end))
+		return len;
+	return units_min(len, end - voff);
+}
+
+void
+chain_pace_got(struct chain_pace *p, uint64_t asked, uint64_t got)
+{
+	if (got < asked)
+		p->ask = got;
+	else if (!ck_mul(asked, 2, &p->ask))
+		p->ask = UINT64_MAX;
 }
 
 /* QEMU's reading of a name: a colon before any slash ends a protocol. */

@@ -52,6 +52,20 @@ int chain_open(struct chain **ret, struct file *top,
 int chain_describe(struct chain *c, uint32_t base, uint64_t voff,
 	uint64_t len, struct extent *ret, size_t cap, size_t *ret_n,
 	struct err *e);
+/*
+ * How many bytes the next chain_describe in a row should ask for, so that the
+ * overlays' tables are not walked far past what the answer's extents can hold.
+ * Starts as {0}; a chain of one image asks for everything.
+ */
+struct chain_pace {
+	uint64_t ask; /* bytes; 0: not known yet */
+};
+/* At most len, from voff; ends on a multiple of unit (a power of two) unless
+ * that is behind voff + len. */
+uint64_t chain_pace_ask(const struct chain_pace *p, const struct chain *c,
+	uint64_t voff, uint64_t len, uint64_t unit);
+/* What came back: got of the asked bytes. */
+void chain_pace_got(struct chain_pace *p, uint64_t asked, uint64_t got);
 void chain_close(struct chain *c);
 void chain_close_p(struct chain **c);
 

@@ -46,6 +46,7 @@ struct pair_side {
 	struct chain *chain; /* borrowed; zeros behind its end */
 	size_t n, at;
 	struct extent ext[SCAN_EXTENTS];
+	struct chain_pace pace;
 };
 
 struct pair {

@@ -67,6 +67,7 @@ static int
 refill(struct scan *s, struct err *e)
 {
 	const struct scan_source *src = &s->src[s->src_at];
+	const struct extent *last;
 	uint64_t voff, left;
 
 	while (s->cursor >= src->start + src->size)
@@ -84,9 +85,16 @@ refill(struct scan *s, struct err *e)
 		return 0;
 	}
 	left = units_min(left, src->chain->size - voff);
+	/* where reads must be QEMU's, no extent is cut but where it ends */
+	if (!s->as_read && src->start % s->window == 0)
+		left = chain_pace_ask(&s->pace, src->chain, voff, left,
+			s->window);
 	if (chain_describe(src->chain, s->base, voff, left, s->ext,
-		    SCAN_EXTENTS, &s->n, e) == 0)
+		    SCAN_EXTENTS, &s->n, e) == 0) {
+		last = &s->ext[s->n - 1];
+		chain_pace_got(&s->pace, left, last->voff + last->len - voff);
 		return 0;
+	}
 	if (!s->salvage || !e || e->kind == ERR_NOMEM)
 		return -1;
 	salvage_extent(s, src->chain, voff, left, e);

@@ -73,6 +73,7 @@ struct scan {
 	struct extent ext[SCAN_EXTENTS];
 	uint64_t ext_start; /* start of the source that ext is of */
 	struct chain *ext_chain;
+	struct chain_pace pace;
 };
 
 /*

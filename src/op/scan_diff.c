@@ -26,10 +26,11 @@ scan_diff_again(struct scan_diff *s)
 
 /* The extent that holds voff. Behind a chain's end there are zeros. */
 static int
-side_at(struct scan_diff_side *d, uint64_t voff, uint64_t size,
+side_at(const struct scan_diff *s, struct scan_diff_side *d, uint64_t voff,
 	const struct extent **ret, struct err *e)
 {
 	struct chain *c = d->chain;
+	uint64_t ask;
 
 	while (d->at < d->n && d->ext[d->at].voff + d->ext[d->at].len <= voff)
 		d->at++;
@@ -38,12 +39,16 @@ side_at(struct scan_diff_side *d, uint64_t voff, uint64_t size,
 		d->n = 0;
 		if (!c || voff >= c->size) {
 			d->ext[0] = (struct extent){.voff = voff,
-				.len = size - voff, .kind = EXTENT_ZERO};
+				.len = s->size - voff, .kind = EXTENT_ZERO};
 			d->n = 1;
-		} else if (chain_describe(c, d->base, voff,
-				   units_min(size, c->size) - voff, d->ext,
-				   SCAN_EXTENTS, &d->n, e)) {
-			return -1;
+		} else {
+			ask = chain_pace_ask(&d->pace, c, voff,
+				units_min(s->size, c->size) - voff, s->window);
+			if (chain_describe(c, d->base, voff, ask, d->ext,
+				    SCAN_EXTENTS, &d->n, e))
+				return -1;
+			chain_pace_got(&d->pace, ask, d->ext[d->n - 1].voff +
+				d->ext[d->n - 1].len - voff);
 		}
 	}
 	*ret = &d->ext[d->at];
@@ -83,12 +88,12 @@ next_step(struct scan_diff *s, uint64_t end, struct step *ret, struct err *e)
 	const struct extent *x;
 	struct step t = {0};
 
-	if (side_at(&s->own, voff, s->size, &x, e))
+	if (side_at(s, &s->own, voff, &x, e))
 		return -1;
 	t.end = units_min(end, x->voff + x->len);
 	if (x->kind == EXTENT_HOLE) {
-		if (side_at(&s->old, voff, s->size, &t.old, e) ||
-			side_at(&s->other, voff, s->size, &t.other, e))
+		if (side_at(s, &s->old, voff, &t.old, e) ||
+			side_at(s, &s->other, voff, &t.other, e))
 			return -1;
 		t.end = units_min(t.end, t.old->voff + t.old->len);
 		t.end = units_min(t.end, t.other->voff + t.other->len);

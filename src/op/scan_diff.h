@@ -14,6 +14,7 @@ struct scan_diff_side {
 	uint32_t base;
 	struct extent ext[SCAN_EXTENTS];
 	size_t n, at;
+	struct chain_pace pace;
 };
 
 struct scan_diff {

@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <check.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,6 +108,50 @@ START_TEST(three_images_equal_qemus)
 	guest_sh("qemu-img rebase -u -b ../base2.qcow2 -F qcow2 "
 		"sub/mid.qcow2 && qemu-img convert -O raw top.qcow2 top.raw");
 	same("top.qcow2", "top.raw");
+}
+END_TEST
+
+/* An overlay in pieces over a packed base: neither may the overlay's answer
+ * leave no room for the base's, nor may the whole overlay be described for
+ * each handful of the base's clusters. */
+START_TEST(answers_in_pieces_are_full)
+{
+	struct chain_pace pace = {0};
+	struct chain *c;
+	struct extent x[512];
+	struct err e;
+	size_t n, calls = 0, extents = 0;
+	uint64_t at = 0, asked = 0;
+
+	guest_sh("seq 9999999 | head -c 16M >b.raw; qemu-img convert -c -O qcow2 "
+		"-o cluster_size=4k b.raw b.qcow2");
+	guest_sh("qemu-img create -q -f qcow2 -b b.qcow2 -F qcow2 "
+		"-o cluster_size=4k o.qcow2");
+	guest_sh("seq 0 24 16376 | sed 's/.*/write -P 1 &k 4k/' | "
+		"qemu-io o.qcow2 >/dev/null");
+	ck_assert_int_eq(try_open(&c, "o.qcow2", &trusted, &e), 0);
+	while (at < c->size) {
+		uint64_t len = chain_pace_ask(&pace, c, at, c->size - at,
+			1 << 20);
+
+		ck_assert_int_eq(chain_describe(c, UINT32_MAX, at, len, x, 512,
+			&n, &e), 0);
+		chain_pace_got(&pace, len, x[n - 1].voff + x[n - 1].len - at);
+		asked += len;
+		at = x[n - 1].voff + x[n - 1].len;
+		extents += n;
+		calls++;
+	}
+	ck_assert_uint_eq(at, c->size);
+	ck_assert_msg(extents / calls >= 128, "%zu extents in %zu calls",
+		extents, calls);
+	ck_assert_msg(asked <= 3 * c->size, "%" PRIu64 " bytes asked for",
+		asked);
+	/* without a pace: not one extent at a time either */
+	ck_assert_int_eq(chain_describe(c, UINT32_MAX, 0, c->size, x, 512, &n,
+		&e), 0);
+	ck_assert_uint_ge(n, 128);
+	chain_close(c);
 }
 END_TEST
 
@@ -233,6 +278,7 @@ main(void)
 		tcase_add_loop_test(t, three_images_equal_qemus, 0,
 			(int)(sizeof(sizes) / sizeof(sizes[0])));
 		tcase_add_test(t, base_keeps_holes);
+		tcase_add_test(t, answers_in_pieces_are_full);
 		tcase_add_test(t, external_data_file);
 		tcase_add_test(t, loops_and_depth_are_limited);
 		tcase_add_test(t, nothing_is_opened_without_leave);
