@@ -222,7 +222,6 @@ prepare(struct qcow2_check *c, struct err *e)
 		c->budget = room * PACKING_MOST;
 	c->budget += OVERLAP_FREE;
 	qcow2_index_init(&c->seen);
-	qcow2_index_init(&c->own);
 	plan_init(&c->plan, c->file, NULL, c->rq->durable);
 	c->plan.tap = c->rq->tap;
 	c->plan.tap_arg = c->rq->tap_arg;
@@ -234,7 +233,7 @@ release(struct qcow2_check *c)
 {
 	qcow2_counts_close(&c->counts);
 	qcow2_index_free(&c->seen);
-	qcow2_index_free(&c->own);
+	qcow2_overlap_free(&c->overlap);
 	plan_free(&c->plan);
 	free(c->reftable);
 	free(c->snapshots);

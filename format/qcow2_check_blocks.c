@@ -34,8 +34,7 @@ qcow2_check_blocks_load(struct qcow2_check *c, struct err *e)
 	free(c->reftable);
 	c->reftable = table;
 	c->n_reftable = len / 8;
-	qcow2_index_free(&c->own);
-	c->own_known = false;
+	qcow2_check_io_moved(c);
 	return 0;
 }
 

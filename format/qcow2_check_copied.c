@@ -53,7 +53,7 @@ tally(struct copied *p, uint64_t n)
 
 /* A write over other metadata is refused, and the image marked. */
 static int
-check_place(struct copied *p, enum qcow2_check_own own, uint64_t hoff,
+check_place(struct copied *p, enum qcow2_meta own, uint64_t hoff,
 	uint64_t len, struct err *e)
 {
 	struct qcow2_check *c = p->c;
@@ -66,7 +66,7 @@ check_place(struct copied *p, enum qcow2_check_own own, uint64_t hoff,
 	if (qcow2_check_io_signal(c, e, "Preventing invalid write on metadata "
 		"(overlaps with %s)", what))
 		return -1;
-	if (own == QCOW2_OWN_ACTIVE_L2)
+	if (own == QCOW2_META_L2)
 		qcow2_check_io_say(c, "ERROR: Could not write L2 table; "
 			"metadata overlap check failed: %s", strerror(EIO));
 	c->r->errors++;
@@ -139,7 +139,7 @@ l2_table(struct copied *p, uint64_t hoff, struct err *e)
 		return 0;
 	}
 	c->r->corruptions += p->wrong; /* until they are gone */
-	if (check_place(p, QCOW2_OWN_ACTIVE_L2, hoff, c->cluster, e))
+	if (check_place(p, QCOW2_META_L2, hoff, c->cluster, e))
 		return -1;
 	c->r->corruptions -= p->wrong;
 	tally(p, p->wrong);
@@ -197,7 +197,7 @@ l1_entry(struct copied *p, uint64_t i, uint64_t entry, struct err *e)
 			p->mend ? "Repairing" : "ERROR", i, entry, count);
 		if (p->mend) {
 			c->r->corruptions++;
-			if (check_place(p, QCOW2_OWN_ACTIVE_L1, at, 8, e))
+			if (check_place(p, QCOW2_META_L1, at, 8, e))
 				return -1;
 			c->r->corruptions--;
 			store_be64(b, corrected(entry, count));

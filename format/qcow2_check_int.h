@@ -6,6 +6,7 @@
 
 #include "format/qcow2_check.h"
 #include "format/qcow2_counts.h"
+#include "format/qcow2_overlap.h"
 
 /* The largest offset that QEMU reads at. */
 #define QCOW2_CHECK_OFFSET_MAX (INT64_MAX & ~((INT64_C(1) << 30) - 1))
@@ -58,9 +59,8 @@ struct qcow2_check {
 	bool rebuilt;    /* they were */
 	bool suspect;    /* COPIED flags must be looked at one by one */
 	bool signalled;  /* QEMU says so only once */
-	/* clusters of L2 tables and refcount blocks, once they are wanted */
-	struct qcow2_index own; /* cluster: 1 L2 table, 2 block, 3 both */
-	bool own_known;
+	struct qcow2_overlap overlap; /* loaded when it is wanted */
+	bool overlap_known;
 	uint64_t highest; /* the last cluster in use */
 	uint64_t said;
 	struct qcow2_check_run *freed; /* owned */
@@ -92,15 +92,12 @@ int qcow2_check_io_read(struct qcow2_check *c, uint64_t hoff, void *buf,
 	uint64_t len, bool *ret_zero, struct err *e);
 /* Runs the plan, and learns the file's length anew. */
 int qcow2_check_io_run(struct qcow2_check *c, struct err *e);
-/* The name of the metadata that [hoff, hoff+len) overlaps, or NULL. active:
- * it is part of an active L2 table, which may overlap itself. */
-enum qcow2_check_own {
-	QCOW2_OWN_NONE,
-	QCOW2_OWN_ACTIVE_L1,
-	QCOW2_OWN_ACTIVE_L2,
-};
-int qcow2_check_io_overlap(struct qcow2_check *c, enum qcow2_check_own own,
+/* The name of the metadata other than `own` that [hoff, hoff+len) overlaps, or
+ * NULL. */
+int qcow2_check_io_overlap(struct qcow2_check *c, enum qcow2_meta own,
 	uint64_t hoff, uint64_t len, const char **ret, struct err *e);
+/* Tables have another place. */
+void qcow2_check_io_moved(struct qcow2_check *c);
 /* "Image is corrupt" or, where something is being fixed, the mark itself. */
 int qcow2_check_io_signal(struct qcow2_check *c, struct err *e,
 	const char *fmt, ...) __attribute__((format(printf, 3, 4)));

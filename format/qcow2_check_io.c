@@ -135,31 +135,21 @@ qcow2_check_io_read(struct qcow2_check *c, uint64_t hoff, void *buf,
 	return 0;
 }
 
+/* A table that is not aligned lies in two clusters. */
 static int
-own_add(struct qcow2_check *c, uint64_t hoff, unsigned what, struct err *e)
+overlap_add(struct qcow2_check *c, enum qcow2_meta kind, uint64_t hoff,
+	struct err *e)
 {
-	uint64_t last = (hoff + c->cluster - 1) >> c->h->cluster_bits;
-
-	for (uint64_t k = hoff >> c->h->cluster_bits; k <= last; k++) {
-		uint64_t *v = qcow2_index_find(&c->own, k);
-
-		if (v)
-			*v |= what;
-		else if (qcow2_index_add(&c->own, k, what, e))
-			return -1;
-	}
-	return 0;
+	return qcow2_overlap_add(&c->overlap, kind, hoff, e) ||
+		qcow2_overlap_add(&c->overlap, kind, hoff + c->cluster - 1, e);
 }
 
-/* The single clusters that are metadata: active L2 tables, refcount blocks. */
 static int
-own_load(struct qcow2_check *c, struct err *e)
+add_tables(struct qcow2_check *c, struct err *e)
 {
 	uint64_t bytes = (uint64_t)c->h->l1_entries * 8, n;
 	uint8_t *buf = c->block_buf;
 
-	if (c->own_known)
-		return 0;
 	for (uint64_t at = 0; at < bytes; at += n) {
 		n = units_min(bytes - at, c->cluster);
 		if (qcow2_check_io_read(c, c->h->l1_offset + at, buf, n, NULL,
@@ -168,72 +158,77 @@ own_load(struct qcow2_check *c, struct err *e)
 		for (uint64_t i = 0; i < n; i += 8) {
 			uint64_t l2 = load_be64(buf + i) & QCOW2_L1_OFFSET;
 
-			if (l2 && own_add(c, l2, 1, e))
+			if (l2 && overlap_add(c, QCOW2_META_L2, l2, e))
 				return -1;
 		}
 	}
+	return 0;
+}
+
+static int
+add_blocks(struct qcow2_check *c, struct err *e)
+{
 	for (uint64_t i = 0; i < c->n_reftable; i++) {
 		uint64_t hoff = c->reftable[i] & QCOW2_REFTABLE_OFFSET;
 
 		if (hoff && hoff < QCOW2_CHECK_OFFSET_MAX &&
-			own_add(c, hoff, 2, e))
+			overlap_add(c, QCOW2_META_REFBLOCK, hoff, e))
 			return -1;
 	}
-	c->own_known = true;
 	return 0;
 }
 
-static bool
-touches(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
+static int
+overlap_load(struct qcow2_check *c, struct err *e)
 {
-	return a_len && a < b + b_len && b < a + a_len;
+	const struct qcow2_header *h = c->h;
+	struct qcow2_overlap *o = &c->overlap;
+
+	if (c->overlap_known)
+		return 0;
+	qcow2_check_io_moved(c);
+	o->cluster_bits = h->cluster_bits;
+	qcow2_overlap_put(o, QCOW2_META_HEADER, 0, c->cluster);
+	qcow2_overlap_put(o, QCOW2_META_L1, h->l1_offset,
+		(uint64_t)h->l1_entries * 8);
+	qcow2_overlap_put(o, QCOW2_META_REFTABLE, h->reftable_offset,
+		c->n_reftable * 8);
+	qcow2_overlap_put(o, QCOW2_META_SNAPSHOTS, h->snapshots_offset,
+		c->snapshots_len);
+	if (h->has_bitmaps)
+		qcow2_overlap_put(o, QCOW2_META_BITMAPS, h->bitmap_dir_offset,
+			h->bitmap_dir_size);
+	for (uint64_t i = 0; i < c->n_snapshots; i++) {
+		const struct qcow2_check_snapshot *s = &c->snapshots[i];
+
+		if (qcow2_overlap_add_l1(o, s->l1_hoff,
+			(uint64_t)s->l1_entries * 8, e))
+			return -1;
+	}
+	qcow2_overlap_seal(o);
+	if (add_tables(c, e) || add_blocks(c, e))
+		return -1;
+	c->overlap_known = true;
+	return 0;
+}
+
+void
+qcow2_check_io_moved(struct qcow2_check *c)
+{
+	qcow2_overlap_free(&c->overlap);
+	c->overlap_known = false;
 }
 
 int
-qcow2_check_io_overlap(struct qcow2_check *c, enum qcow2_check_own own,
+qcow2_check_io_overlap(struct qcow2_check *c, enum qcow2_meta own,
 	uint64_t hoff, uint64_t len, const char **ret, struct err *e)
 {
-	const struct qcow2_header *h = c->h;
-	unsigned what = 0;
-	uint64_t end;
+	enum qcow2_meta hit;
 
-	*ret = NULL;
-	if (own_load(c, e))
+	if (overlap_load(c, e))
 		return -1;
-	end = units_align_up(hoff + len, c->cluster);
-	hoff = units_align_down(hoff, c->cluster);
-	len = end - hoff;
-	for (uint64_t k = hoff; k < end; k += c->cluster) {
-		const uint64_t *v =
-			qcow2_index_find(&c->own, k >> h->cluster_bits);
-
-		what |= v ? (unsigned)*v : 0;
-	}
-	if (hoff < c->cluster)
-		*ret = "qcow2_header";
-	else if (own != QCOW2_OWN_ACTIVE_L1 && touches(h->l1_offset,
-		(uint64_t)h->l1_entries * 8, hoff, len))
-		*ret = "active L1 table";
-	else if (touches(h->reftable_offset, c->n_reftable * 8, hoff, len))
-		*ret = "refcount table";
-	else if (touches(h->snapshots_offset, c->snapshots_len, hoff, len))
-		*ret = "snapshot table";
-	for (uint64_t i = 0; !*ret && i < c->n_snapshots; i++) {
-		const struct qcow2_check_snapshot *s = &c->snapshots[i];
-
-		if (touches(s->l1_hoff, (uint64_t)s->l1_entries * 8, hoff,
-			len))
-			*ret = "inactive L1 table";
-	}
-	if (*ret)
-		return 0;
-	if (own != QCOW2_OWN_ACTIVE_L2 && (what & 1))
-		*ret = "active L2 table";
-	else if (what & 2)
-		*ret = "refcount block";
-	else if (h->has_bitmaps && touches(h->bitmap_dir_offset,
-		h->bitmap_dir_size, hoff, len))
-		*ret = "bitmap directory";
+	hit = qcow2_overlap_find(&c->overlap, own, hoff, len);
+	*ret = hit == QCOW2_META_NONE ? NULL : qcow2_overlap_name(hit);
 	return 0;
 }
 

@@ -130,7 +130,7 @@ check_place(struct qcow2_check *c, const char *name, uint64_t hoff,
 {
 	const char *what;
 
-	if (qcow2_check_io_overlap(c, QCOW2_OWN_NONE, hoff, len, &what, e))
+	if (qcow2_check_io_overlap(c, QCOW2_META_NONE, hoff, len, &what, e))
 		return -1;
 	if (!what)
 		return 0;

@@ -103,7 +103,7 @@ check_place(struct qcow2_check *c, uint64_t hoff, uint64_t len, struct err *e)
 {
 	const char *what;
 
-	if (qcow2_check_io_overlap(c, QCOW2_OWN_NONE, hoff, len, &what, e))
+	if (qcow2_check_io_overlap(c, QCOW2_META_NONE, hoff, len, &what, e))
 		return -1;
 	if (!what)
 		return 0;

@@ -157,8 +157,8 @@ zero_entry(struct qcow2_check *c, const struct visit *v, uint64_t bitmap,
 
 	store_be64(b, v->entry_size == 16 ? 0 : QCOW2_ZERO);
 	store_be64(b + 8, (bitmap | bitmap << 32) & ALL_ZERO);
-	if (qcow2_check_io_overlap(c, v->active ? QCOW2_OWN_ACTIVE_L2
-			: QCOW2_OWN_NONE, hoff, v->entry_size, &what, e))
+	if (qcow2_check_io_overlap(c, v->active ? QCOW2_META_L2
+			: QCOW2_META_NONE, hoff, v->entry_size, &what, e))
 		return -1;
 	if (what) {
 		if (qcow2_check_io_signal(c, e, "Preventing invalid write on "

@@ -13,14 +13,16 @@
 
 #include "base/err.h"
 
+/* In the order in which QEMU looks for them: where there are several, the first
+ * is named. */
 enum qcow2_meta {
 	QCOW2_META_HEADER,
 	QCOW2_META_L1,
-	QCOW2_META_L2,
 	QCOW2_META_REFTABLE,
-	QCOW2_META_REFBLOCK,
 	QCOW2_META_SNAPSHOTS,
 	QCOW2_META_SNAPSHOT_L1,
+	QCOW2_META_L2,
+	QCOW2_META_REFBLOCK,
 	QCOW2_META_BITMAPS,
 	QCOW2_METAS,
 	QCOW2_META_NONE = QCOW2_METAS, /* guest data */

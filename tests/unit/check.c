@@ -120,6 +120,28 @@ START_TEST(places_are_found_though_an_image_chose_them)
 }
 END_TEST
 
+/* Tables of different kinds in one cluster: the one that QEMU names. */
+START_TEST(the_first_of_several_is_named)
+{
+	struct qcow2_overlap o = {.cluster_bits = 9};
+	struct err e;
+
+	ck_assert_int_eq(qcow2_overlap_add(&o, QCOW2_META_L2, 512, &e), 0);
+	ck_assert_int_eq(qcow2_overlap_add(&o, QCOW2_META_REFBLOCK, 512, &e),
+		0);
+	ck_assert_int_eq(qcow2_overlap_find(&o, QCOW2_META_NONE, 600, 1),
+		QCOW2_META_L2);
+	ck_assert_int_eq(qcow2_overlap_add_l1(&o, 0, 513, &e), 0);
+	qcow2_overlap_seal(&o);
+	ck_assert_int_eq(qcow2_overlap_find(&o, QCOW2_META_L2, 512, 1),
+		QCOW2_META_SNAPSHOT_L1);
+	qcow2_overlap_put(&o, QCOW2_META_REFTABLE, 512, 512);
+	ck_assert_int_eq(qcow2_overlap_find(&o, QCOW2_META_L2, 0, 1024),
+		QCOW2_META_REFTABLE);
+	qcow2_overlap_free(&o);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -132,6 +154,7 @@ main(void)
 	tcase_add_test(t, flags_stay_with_their_cluster);
 	tcase_add_test(t, an_index_finds_what_was_added);
 	tcase_add_test(t, places_are_found_though_an_image_chose_them);
+	tcase_add_test(t, the_first_of_several_is_named);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
