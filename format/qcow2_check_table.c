@@ -77,12 +77,13 @@ copy_all(struct qcow2_check *c, uint8_t **ret, uint64_t *ret_len,
 		if (at + LONGEST > cap) {
 			cap = units_max(cap * 2, at + LONGEST);
 			v = realloc(out, cap);
-			if (!v)
-				err_set(e, ERR_NOMEM, "no memory for the "
-					"snapshot table");
-			else
-				out = v;
-			if (!v || at > QCOW2_SNAPSHOT_TABLE_MAX)
+			if (!v) {
+				free(out);
+				return err_set(e, ERR_NOMEM, "no memory for "
+					"the snapshot table");
+			}
+			out = v;
+			if (at > QCOW2_SNAPSHOT_TABLE_MAX)
 				break;
 			memset(out + at, 0, cap - at);
 		}
@@ -137,7 +138,7 @@ static int
 store(struct qcow2_check *c, struct qcow2_refs *refs, struct err *e)
 {
 	CLEANUP_FREE uint8_t *out = NULL;
-	uint64_t len, hoff = 0, old = c->h->snapshots_offset;
+	uint64_t len = 0, hoff = 0, old = c->h->snapshots_offset;
 	uint8_t b[12];
 
 	if (copy_all(c, &out, &len, e))
@@ -190,7 +191,8 @@ qcow2_check_table(struct qcow2_check *c, struct err *e)
 	qcow2_refs_close(&refs);
 	if (status) {
 		if (!c->eno)
-			c->eno = e->eno ? e->eno : EIO;
+			c->eno = e->kind == ERR_NOMEM ? ENOMEM
+				: e->eno ? e->eno : EIO;
 		r->errors++;
 		qcow2_check_io_say(c, "ERROR failed to update snapshot table: "
 			"%s", strerror(c->eno));
