@@ -38,6 +38,8 @@ struct batch {
 	struct clean_plan_limits l; /* with the second search's dark ones */
 	size_t v[BATCH];            /* indices of r->v */
 	size_t n;
+	size_t gone[BATCH];         /* of those whose name went */
+	size_t n_gone;
 	struct held locks[2 * BATCH];
 	size_t n_locks;
 	struct users users;
@@ -211,8 +213,30 @@ remove_file(struct batch *b, size_t i)
 	memcpy(f->why, why, sizeof(why));
 	journal_tell(rq->journal, (struct journal_event){.what = "removed",
 		.name = f->name, .why = f->why, .bytes = f->bytes});
-	if (layout_is_base(f->kind) && record_remove(rq->store, f->name, &e))
+	b->gone[b->n_gone++] = i;
+}
+
+/* Power may fail, and a base that comes back must have its record: of a qcow2
+ * nothing else tells what it is. One that is left over goes another time. */
+static void
+remove_records(struct batch *b)
+{
+	const struct store *s = b->rq->store;
+	struct err e = {0};
+	size_t i;
+
+	if (b->n_gone == 0)
+		return;
+	if (store_sync_dir(s->base_fd, &e)) {
 		note_err(b, &e);
+		return;
+	}
+	for (i = 0; i < b->n_gone; i++) {
+		const struct clean_plan_file *f = &b->r->v[b->gone[i]];
+
+		if (layout_is_base(f->kind) && record_remove(s, f->name, &e))
+			note_err(b, &e);
+	}
 }
 
 static void
@@ -225,7 +249,7 @@ close_batch(struct batch *b)
 	holders_free(&b->holders);
 	b->holders_known = false;
 	b->n_locks = 0;
-	b->n = 0;
+	b->n = b->n_gone = 0;
 }
 
 static int
@@ -240,6 +264,7 @@ run_batch(struct batch *b, const struct clean_plan_limits *l, struct err *e)
 		.n_ignore = rq->ignore.n,
 		.watch = rq->watch,
 	};
+	bool cancelled = false;
 	size_t i, k = 0;
 	struct users later;
 
@@ -257,17 +282,16 @@ run_batch(struct batch *b, const struct clean_plan_limits *l, struct err *e)
 	b->l = *l;
 	b->l.dark = later.dark;
 	b->l.n_dark = later.n_dark;
-	for (i = 0; i < k; i++) {
-		if (watch_cancelled(rq->watch)) {
-			users_free(&later);
-			return err_set(e, ERR_CANCELLED, "cancelled");
-		}
-		remove_file(b, b->v[i]);
+	for (i = 0; i < k && !cancelled; i++) {
+		cancelled = watch_cancelled(rq->watch);
+		if (!cancelled)
+			remove_file(b, b->v[i]);
 	}
+	remove_records(b);
 	for (i = 0; i < k; i++)
 		b->r->v[b->v[i]].users.disk = NULL;
 	users_free(&later);
-	return 0;
+	return cancelled ? err_set(e, ERR_CANCELLED, "cancelled") : 0;
 }
 
 int

@@ -128,10 +128,24 @@ remove_all(struct job *j, struct purge_result *ret, struct err *e)
 		journal_tell(rq->journal, (struct journal_event){
 			.what = "removed", .name = n->name, .id = rq->id,
 			.why = "purged", .bytes = bytes});
-		if (layout_is_base(n->layout.kind) &&
-			record_remove(rq->store, n->name, e))
-			return -1;
 	}
+	return 0;
+}
+
+/* When the names are gone for good: a base that came back with the power would
+ * have to have its record. */
+static int
+remove_records(const struct job *j, struct err *e)
+{
+	const struct store *s = j->rq->store;
+	size_t i;
+
+	if (store_sync_dir(s->base_fd, e))
+		return -1;
+	for (i = 0; i < j->n; i++)
+		if (j->v[i]->regular && layout_is_base(j->v[i]->layout.kind) &&
+			record_remove(s, j->v[i]->name, e))
+			return -1;
 	return 0;
 }
 
@@ -152,7 +166,7 @@ purge_run(const struct purge_request *rq, struct purge_result *ret,
 			&j.image_lock, NULL, e))
 		return -1;
 	bad = choose(&j, e) || take_locks(&j, e) || check(&j, e) ||
-		remove_all(&j, &result, e);
+		remove_all(&j, &result, e) || remove_records(&j, e);
 	while (j.n_locks > 0)
 		store_lock_release(&j.locks[--j.n_locks]);
 	store_lock_release(&j.image_lock);
