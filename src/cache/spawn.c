@@ -113,7 +113,9 @@ note_format(struct job *j, struct err *e)
 		return -1;
 	j->noted = true;
 	j->result.format = f;
-	return 0;
+	/* a raw disk never without it, whatever becomes of the power; what a
+	 * qcow2 is, it tells itself, and no guest writes its header */
+	return f == FORMAT_RAW ? store_sync_dir(j->dir.fd, e) : 0;
 }
 
 static int
