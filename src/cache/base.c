@@ -81,12 +81,15 @@ check_record(const struct store *s, const char *name, bool verify,
 		return -1;
 	if (same)
 		return 0;
+	if (store_settle(s, name, b->fd, e))
+		return -1;
 	record_identify(r, &b->st);
 	return record_store(s, name, r, e);
 }
 
 static int
-check_unrecorded(bool verify, struct base *b, struct err *e)
+check_unrecorded(const struct store *s, const char *name, bool verify,
+	struct base *b, struct err *e)
 {
 	uint8_t head[SECTOR] = {0};
 	enum format f;
@@ -102,7 +105,7 @@ check_unrecorded(bool verify, struct base *b, struct err *e)
 			"it looks like %s", probe_format_name(f));
 	b->format = FORMAT_RAW;
 	b->size = units_align_up((uint64_t)b->st.st_size, SECTOR);
-	return 0;
+	return store_settle(s, name, b->fd, e);
 }
 
 int
@@ -124,7 +127,7 @@ base_open(const struct store *s, const char *name, bool verify,
 	if (record_load(s, name, &b.record, &b.recorded, w, e))
 		return -1;
 	if (b.recorded ? check_record(s, name, verify, &b, w, e)
-			: check_unrecorded(verify, &b, e))
+			: check_unrecorded(s, name, verify, &b, e))
 		return err_file(e, name);
 	*ret = b;
 	b = BASE_NONE;

@@ -29,7 +29,8 @@ struct base {
  * that proves right is given the new inode. Absent: ERR_IO ENOENT. Empty, of
  * another length or content, or rotten by the last verification: ERR_CORRUPT.
  * Another file that nothing vouches for: ERR_MISMATCH. Without a record it
- * must look raw, as all that Nova converts does: ERR_DENIED.
+ * must look raw, as all that Nova converts does: ERR_DENIED. What no record
+ * vouches for is flushed first: whatever is built on it will be durable.
  */
 int base_open(const struct store *s, const char *name, bool verify,
 	const struct watch *w, struct base *ret, struct err *e);

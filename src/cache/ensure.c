@@ -27,6 +27,8 @@
 #include "op/check.h"
 #include "op/convert.h"
 
+#define SECTOR 512
+
 struct job {
 	const struct ensure_request *rq;
 	const struct store *s;
@@ -39,6 +41,7 @@ struct job {
 	uint64_t source_size;
 	enum format source_format;
 	bool as_is;                 /* no conversion */
+	bool adopted;               /* a record for what was there already */
 	struct ensure_digests digests;
 	struct record_tap tap;
 	struct digest_tap leaves;
@@ -52,42 +55,6 @@ damaged(const struct job *j, const struct stat *st, const struct record *r,
 	err_set(e, ERR_CORRUPT, "is %lld bytes long, its record says %" PRIu64,
 		(long long)st->st_size, r->file_size);
 	return err_file(e, j->name);
-}
-
-/* The entry is there: is it what it should be? */
-static int
-take_present(struct job *j, const struct stat *st, struct ensure_result *ret,
-	struct err *e)
-{
-	struct record r;
-	bool there, ours;
-
-	if (st->st_size == 0) {
-		err_set(e, ERR_CORRUPT, "the base is empty");
-		return err_file(e, j->name);
-	}
-	if (record_load(j->s, j->name, &r, &there, j->rq->watch, e))
-		return -1;
-	ours = there && record_matches(&r, st);
-	if (there && !ours && r.ino == st->st_ino) {
-		damaged(j, st, &r, e);
-		record_free(&r);
-		return -1;
-	}
-	ret->file_size = (uint64_t)st->st_size;
-	ret->recorded = ours;
-	if (ours) {
-		ret->format = r.format;
-		ret->virtual_size = r.virtual_size;
-		ret->has_digest = r.has_digest;
-		ret->digest = r.digest;
-	}
-	record_free(&r);
-	if (store_touch(j->s, j->name, j->rq->watch, e))
-		return -1;
-	journal_tell(j->rq->journal, (struct journal_event){
-		.what = "present", .name = j->name, .id = j->rq->id});
-	return 0;
 }
 
 static int
@@ -305,6 +272,12 @@ write_record(struct job *j, const struct stat *st)
 		r.kind = rq->replaces->kind;
 		r.pinned = rq->replaces->pinned;
 	}
+	if (j->adopted) {
+		r.kind = RECORD_ADOPTED;
+		r.source = NULL;
+		r.source_size = 0;
+		r.source_format = FORMAT_PROBE;
+	}
 	record_identify(&r, st);
 	/* an old record is of another file */
 	if (record_remove(j->s, j->name, &e) == 0 &&
@@ -316,6 +289,84 @@ write_record(struct job *j, const struct stat *st)
 	snprintf(line, sizeof(line), "no record: %s",
 		err_text(&e, text, sizeof(text)));
 	watch_note(rq->watch, line);
+}
+
+/* Whoever made it had no time for a record, or keeps none. A qcow2 is of no use
+ * without one: where that is what was asked for, it is looked through. Not one
+ * whose record is of another file (foreign): that is for a spawn to judge. */
+static int
+take_unrecorded(struct job *j, bool foreign, struct ensure_result *ret,
+	struct err *e)
+{
+	uint8_t head[SECTOR] = {0};
+	CLEANUP_FD int fd = -1;
+	struct source src;
+	struct stat st;
+
+	if (store_file(j->s->base_fd, j->name, O_RDONLY, &fd, &st, e))
+		return -1;
+	if (fd < 0)
+		return err_set(e, ERR_BUSY, "came and went");
+	if (store_settle(j->s, j->name, fd, e))
+		return -1;
+	if (pread(fd, head, sizeof(head), 0) < 0)
+		return err_sys(e, errno, "cannot read");
+	if (foreign || !j->rq->keep_qcow2 || j->made.fd >= 0 ||
+		probe_qemu((struct span){head, sizeof(head)}) != FORMAT_QCOW2)
+		return 0;
+	j->made.fd = TAKE_FD(fd);
+	j->adopted = j->as_is = true;
+	j->source_format = FORMAT_QCOW2;
+	src = source_of(j, j->made.fd);
+	if (convert_digest(&src, &j->gate, j->rq->workers, ENGINE_AUTO,
+		    &j->leaves, j->rq->watch, &j->result, e) ||
+		check_tables(j, e))
+		return -1;
+	write_record(j, &st);
+	ret->recorded = true;
+	ret->format = FORMAT_QCOW2;
+	ret->virtual_size = j->result.virtual_size;
+	ret->has_digest = true;
+	ret->digest = j->result.digest;
+	return 0;
+}
+
+/* The entry is there: is it what it should be? */
+static int
+take_present(struct job *j, const struct stat *st, struct ensure_result *ret,
+	struct err *e)
+{
+	struct record r;
+	bool there, ours;
+
+	if (st->st_size == 0) {
+		err_set(e, ERR_CORRUPT, "the base is empty");
+		return err_file(e, j->name);
+	}
+	if (record_load(j->s, j->name, &r, &there, j->rq->watch, e))
+		return -1;
+	ours = there && record_matches(&r, st);
+	if (there && !ours && r.ino == st->st_ino) {
+		damaged(j, st, &r, e);
+		record_free(&r);
+		return -1;
+	}
+	ret->file_size = (uint64_t)st->st_size;
+	ret->recorded = ours;
+	if (ours) {
+		ret->format = r.format;
+		ret->virtual_size = r.virtual_size;
+		ret->has_digest = r.has_digest;
+		ret->digest = r.digest;
+	}
+	record_free(&r);
+	if (!ours && take_unrecorded(j, there, ret, e))
+		return err_file(e, j->name);
+	if (store_touch(j->s, j->name, j->rq->watch, e))
+		return -1;
+	journal_tell(j->rq->journal, (struct journal_event){
+		.what = "present", .name = j->name, .id = j->rq->id});
+	return 0;
 }
 
 static int

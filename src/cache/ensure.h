@@ -80,8 +80,10 @@ struct ensure_result {
 /*
  * Safe to repeat. A base that is there is touched, its tables are not read;
  * one that is empty, or is not as long as its record says (same inode), is
- * ERR_CORRUPT: it is damaged, and in use perhaps. The source must pass the
- * safe policy (deep), else ERR_DENIED and nothing is left.
+ * ERR_CORRUPT: it is damaged, and in use perhaps. One without a record is
+ * flushed, and with keep_qcow2 a qcow2 among them is checked and adopted: it
+ * could not be built on otherwise. The source must pass the safe policy
+ * (deep), else ERR_DENIED and nothing is left.
  */
 int ensure_run(const struct ensure_request *rq, struct ensure_result *ret,
 	struct err *e);

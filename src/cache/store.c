@@ -437,6 +437,14 @@ store_stage_drop(const struct store *s, struct store_stage *st)
 }
 
 int
+store_settle(const struct store *s, const char *name, int fd, struct err *e)
+{
+	if (fsync(fd))
+		return fault(name, errno, "cannot flush", e);
+	return store_sync_dir(s->base_fd, e) ? err_file(e, name) : 0;
+}
+
+int
 store_touch(const struct store *s, const char *name, const struct watch *w,
 	struct err *e)
 {

@@ -121,6 +121,11 @@ int store_quarantine(const struct store *s, const char *name, char *ret_as,
  * lock. */
 int store_stage_replace(const struct store *s, struct store_stage *st,
 	const char *name, char *ret_as, struct err *e);
+/* The file in fd, which is _base/<name>, and that name, durably: who made it may
+ * have had no time for that, or does not do it (Nova). What a record tells of
+ * has been settled before the record was written. */
+int store_settle(const struct store *s, const char *name, int fd,
+	struct err *e);
 /* fsync of a directory; file systems that cannot are passed over. */
 int store_sync_dir(int dirfd, struct err *e);
 

@@ -347,6 +347,10 @@ write_outcome(struct job *j, const struct verify_result *r,
 		rec->has_digest = true;
 		rec->digest = j->record.digest;
 	}
+	/* a record tells only of what is there to stay */
+	if (!j->cut && !record_matches(rec, &j->st) &&
+		store_settle(j->s, j->rq->name, j->fd, e))
+		return -1;
 	if (!j->cut)
 		record_identify(rec, &j->st);
 	rec->verified = (int64_t)time(NULL);

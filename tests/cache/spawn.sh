@@ -121,6 +121,14 @@ refused '*larger than*' kept --size 1M
 # without its record nobody knows what it is
 rm "$base/.byre/records/$(name kept).json"
 refused '*looks like qcow2' kept
+expect 0 cache ensure kept --from data.qcow2
+refused '*looks like qcow2' kept
+# but who asks for it once more has it looked through
+expect 0 cache ensure kept --from data.qcow2 --keep-qcow2
+[ "$(field kind "$base/.byre/records/$(name kept).json")" = adopted ] ||
+	fail "kind of what was adopted"
+expect 0 cache spawn kept "$inst/i4/adopted"
+content "$inst/i4/adopted"
 
 # is it the base that was recorded?
 expect 0 cache spawn img "$inst/i5/disk" --verify
