@@ -53,6 +53,7 @@ make(const struct blank_request *rq, struct blank_result *r, struct err *e)
 			r->size);
 	if (!bad)
 		bad = rq->format(rq->format_arg, stage.fd, e) ||
+			record_forget(rq->store, r->name, e) ||
 			store_stage_publish(rq->store, &stage, r->name, &taken,
 				e);
 	if (!bad && taken)

@@ -279,13 +279,12 @@ write_record(struct job *j, const struct stat *st)
 		r.source_format = FORMAT_PROBE;
 	}
 	record_identify(&r, st);
-	/* an old record is of another file */
-	if (record_remove(j->s, j->name, &e) == 0 &&
-		(j->tap.overflow ||
-			record_leaves_store(j->s, j->name, &j->tap.leaves,
-				&e) == 0) &&
+	if ((j->tap.overflow || record_leaves_store(j->s, j->name,
+			&j->tap.leaves, &e) == 0) &&
 		record_store(j->s, j->name, &r, &e) == 0)
 		return;
+	/* one that is left is of another file */
+	(void)record_remove(j->s, j->name, NULL);
 	snprintf(line, sizeof(line), "no record: %s",
 		err_text(&e, text, sizeof(text)));
 	watch_note(rq->watch, line);
@@ -376,6 +375,9 @@ publish(struct job *j, struct ensure_result *ret, struct err *e)
 	bool taken = false;
 	struct stat st;
 
+	/* an old record is of another file, and would be believed about this */
+	if (!rq->replaces && record_forget(j->s, j->name, e))
+		return -1;
 	if (rq->replaces ? store_stage_replace(j->s, &j->made, j->name,
 			ret->quarantined, e)
 			: store_stage_publish(j->s, &j->made, j->name, &taken,

@@ -95,6 +95,8 @@ int record_store(const struct store *s, const char *name,
 	const struct record *r, struct err *e);
 /* Removes the record and its leaves; what is not there is fine. */
 int record_remove(const struct store *s, const char *name, struct err *e);
+/* The same, durably: another file is about to get that name. */
+int record_forget(const struct store *s, const char *name, struct err *e);
 /* Whether the file is the one that was recorded: size and inode. */
 bool record_matches(const struct record *r, const struct stat *st);
 /* Whether that very file was found rotten, or is not as long as recorded. */
@@ -114,6 +116,8 @@ struct record_leaves {
 int record_leaves_load(const struct store *s, const char *name,
 	const struct digest_value *root, struct record_leaves *ret,
 	bool *ret_there, const struct watch *w, struct err *e);
+/* Durable with the record that is stored next: one without leaves is as good,
+ * and gets them when it is verified. */
 int record_leaves_store(const struct store *s, const char *name,
 	const struct record_leaves *l, struct err *e);
 void record_leaves_free(struct record_leaves *l);

@@ -16,7 +16,7 @@ int record_name(const char *name, const char *suffix, char *ret,
 /* Opens it; *ret NULL where there is none. Longer than max is ERR_LIMIT. */
 int record_open(const struct store *s, const char *file, uint64_t max,
 	struct file **ret, struct err *e);
-/* A written stage takes the place of the file, durably. */
+/* A written stage takes the place of the file, its name not yet durably. */
 int record_replace(const struct store *s, struct store_stage *st,
 	const char *file, struct err *e);
 void record_note(const char *name, const char *suffix, const char *why,

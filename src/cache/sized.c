@@ -117,6 +117,7 @@ make(const struct sized_request *rq, const char *name, bool *ret_grown,
 	if (store_stage_open(rq->store, name, &st, e))
 		return -1;
 	bad = fill(rq, st.fd, &r, ret_grown, e) ||
+		record_forget(rq->store, name, e) ||
 		store_stage_publish(rq->store, &st, name, &taken, e);
 	if (!bad && taken)
 		bad = err_set(e, ERR_BUSY, "appeared meanwhile");

@@ -32,6 +32,13 @@
  *                       What changed these (relative to DIR), with the data, in
  *                       order: see replay.c. A record's kind has the number of
  *                       its name (from 0) above its low 8 bits.
+ * BYRE_SHIM_TREE=FILE   All that changes names and files beneath DIR, and their
+ *                       flushes. Records are lines "KIND INO A B PATH", the
+ *                       kinds write and have with B bytes of data behind:
+ *                       write, zero, size (A offset, B length), create,
+ *                       nameless, mkdir, link, unlink, rmdir, from and rename
+ *                       (one after the other), sync, syncdir; state, have...,
+ *                       stated: a file's length and what it holds.
  */
 #include "config.h"
 
@@ -175,6 +182,7 @@ shim_start(void)
 		snprintf(count_file, sizeof(count_file), "%s", v);
 	log_fd = open_own("BYRE_SHIM_LOG");
 	trace_fd = open_own("BYRE_SHIM_TRACE");
+	shim_tree_start(open_own("BYRE_SHIM_TREE"));
 	v = getenv("BYRE_SHIM_FAIL");
 	snprintf(list, sizeof(list), "%s", v ? v : "");
 	for (s = strtok_r(list, ",", &save); s; s = strtok_r(NULL, ",", &save))
@@ -297,6 +305,24 @@ shim_path(int dirfd, const char *path)
 	return getcwd(base, sizeof(base)) && beneath(base);
 }
 
+bool
+shim_where(int dirfd, const char *path, char *out, size_t cap)
+{
+	char base[PATH_MAX] = "", whole[2 * PATH_MAX];
+	const char *p = whole;
+
+	if (path[0] != '/' && dirfd != AT_FDCWD)
+		path_of(dirfd, base, sizeof(base));
+	else if (path[0] != '/' && !getcwd(base, sizeof(base)))
+		return false;
+	snprintf(whole, sizeof(whole), "%s%s%s", base, *base ? "/" : "", path);
+	if (!beneath(whole))
+		return false;
+	p += dir_len;
+	snprintf(out, cap, "%s", *p ? p + 1 : ".");
+	return true;
+}
+
 /* Relative to dir; a nameless file is its #INODE. */
 static const char *
 short_name(char *path)
@@ -372,6 +398,7 @@ shim_trace(enum shim_record rec, int fd, uint64_t off, uint64_t len,
 	char path[PATH_MAX];
 	int saved = errno, which;
 
+	shim_tree_data(rec, fd, off, len, data);
 	if (trace_fd < 0)
 		return;
 	path_of(fd, path, sizeof(path));

@@ -48,8 +48,24 @@ enum shim_record {
 	SHIM_REC_BARRIER,
 };
 
-/* One record of the trace, if this is the traced file. */
+/* One record of the trace, if this is the traced file, and of the tree's. */
 void shim_trace(enum shim_record rec, int fd, uint64_t off, uint64_t len,
 	const void *data);
+
+/* The path relative to DIR, into out; false if it is not beneath that. */
+bool shim_where(int dirfd, const char *path, char *out, size_t cap);
+
+/* shim_tree.c; each does nothing unless the tree is recorded. The calls have
+ * succeeded; there: the name was there before. */
+void shim_tree_start(int fd);
+bool shim_tree_on(void);
+void shim_tree_data(enum shim_record rec, int fd, uint64_t off, uint64_t len,
+	const void *data);
+void shim_tree_sync(int fd);
+void shim_tree_open(int dirfd, const char *path, int flags, bool there,
+	int fd);
+/* kind: mkdir, link, unlink, rmdir */
+void shim_tree_name(const char *kind, int dirfd, const char *path);
+void shim_tree_rename(int ofd, const char *from, int nfd, const char *to);
 
 #endif

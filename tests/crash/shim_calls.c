@@ -125,7 +125,8 @@ write(int fd, const void *buf, size_t len)
 static int
 open_any(int dirfd, const char *path, int flags, mode_t mode)
 {
-	bool ours = shim_path(dirfd, path);
+	bool ours = shim_path(dirfd, path), there = true;
+	struct stat st;
 	int fd, eno = 0;
 
 	if (ours && (flags & O_TMPFILE) == O_TMPFILE &&
@@ -135,10 +136,14 @@ open_any(int dirfd, const char *path, int flags, mode_t mode)
 		eno = EINVAL;
 	if (ours && !eno)
 		eno = shim_ask(SHIM_OPEN, NULL);
+	if (ours && flags & O_CREAT && shim_tree_on())
+		there = fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	fd = eno ? refuse(eno)
 		 : (int)syscall(SYS_openat, dirfd, path, flags, mode);
 	if (ours)
 		shim_log_path("open", path, fd);
+	if (ours && fd >= 0)
+		shim_tree_open(dirfd, path, flags, there, fd);
 	return fd;
 }
 
@@ -212,8 +217,10 @@ sync_any(int nr, const char *name, int fd)
 
 	if (ours)
 		shim_log(name, fd, 0, 0, r);
-	if (ours && r == 0)
+	if (ours && r == 0) {
 		shim_trace(SHIM_REC_BARRIER, fd, 0, 0, NULL);
+		shim_tree_sync(fd);
+	}
 	return r;
 }
 
@@ -428,6 +435,8 @@ linkat(int ofd, const char *from, int nfd, const char *to, int flags)
 		: (int)syscall(SYS_linkat, ofd, from, nfd, to, flags);
 	if (ours)
 		shim_log_path("link", to, r);
+	if (ours && r == 0)
+		shim_tree_name("link", nfd, to);
 	return r;
 }
 
@@ -451,6 +460,8 @@ renameat2(int ofd, const char *from, int nfd, const char *to, unsigned flags)
 		: (int)syscall(SYS_renameat2, ofd, from, nfd, to, flags);
 	if (ours)
 		shim_log_path("rename", to, r);
+	if (ours && r == 0)
+		shim_tree_rename(ofd, from, nfd, to);
 	return r;
 }
 
@@ -476,7 +487,37 @@ unlinkat(int dirfd, const char *path, int flags)
 
 	if (ours)
 		shim_log_path("unlink", path, r);
+	if (ours && r == 0)
+		shim_tree_name(flags & AT_REMOVEDIR ? "rmdir" : "unlink",
+			dirfd, path);
 	return r;
+}
+
+/* Only told: nothing fails these. */
+SHIM int
+rmdir(const char *path)
+{
+	int r = (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+
+	if (r == 0 && shim_path(AT_FDCWD, path))
+		shim_tree_name("rmdir", AT_FDCWD, path);
+	return r;
+}
+
+SHIM int
+mkdirat(int dirfd, const char *path, mode_t mode)
+{
+	int r = (int)syscall(SYS_mkdirat, dirfd, path, mode);
+
+	if (r == 0 && shim_path(dirfd, path))
+		shim_tree_name("mkdir", dirfd, path);
+	return r;
+}
+
+SHIM int
+mkdir(const char *path, mode_t mode)
+{
+	return mkdirat(AT_FDCWD, path, mode);
 }
 
 SHIM int
