@@ -192,7 +192,8 @@ open_data_target(struct job *j, unsigned flags, struct err *e)
 			"the image cannot be its own data file");
 	if (target_open(&j->data, rq->target_dirfd, rq->qcow2.data_file, -1,
 		    flags, e) ||
-		check_apart(j, j->data.file, e))
+		check_apart(j, j->data.file, e) ||
+		target_fits(&j->data, j->size, e))
 		return -1;
 	if (!file_same(j->data.file, j->target.file))
 		return 0;

@@ -192,7 +192,8 @@ create(struct job *j, struct err *e)
 		open_target(j, &j->target, rq->path, e))
 		return -1;
 	if (j->qcow2.data_file &&
-		open_target(j, &j->data, j->qcow2.data_file, e))
+		(open_target(j, &j->data, j->qcow2.data_file, e) ||
+			target_fits(&j->data, j->size, e)))
 		return -1;
 	if (target_clear(&j->target, e))
 		return -1;

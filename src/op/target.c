@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,16 @@ target_open(struct target *t, int dirfd, const char *path, int fd,
 	if (e)
 		e->file[0] = '\0';
 	return err_file(e, path);
+}
+
+int
+target_fits(const struct target *t, uint64_t size, struct err *e)
+{
+	if (!t->file->is_block || size <= t->file->size)
+		return 0;
+	err_set(e, ERR_UNSUPPORTED, "a device of %" PRIu64
+		" bytes cannot grow to %" PRIu64, t->file->size, size);
+	return err_file(e, t->file->name);
 }
 
 int

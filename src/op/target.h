@@ -35,6 +35,8 @@ enum target_flags {
  */
 int target_open(struct target *t, int dirfd, const char *path, int fd,
 	unsigned flags, struct err *e);
+/* A device has the size that it has: ERR_UNSUPPORTED if that is less. */
+int target_fits(const struct target *t, uint64_t size, struct err *e);
 /* Before the first byte: empties an existing regular file. */
 int target_clear(struct target *t, struct err *e);
 /* A raw image's room: falloc or full, or nothing for off. ERR_CANCELLED when w

@@ -172,4 +172,23 @@ tr '\r' '\n' <out | tail -n 2 | grep -qx '    (100.00/100%)' ||
 	fail "-p: $(cat out)"
 ok convert -p -q one p3
 [ ! -s out ] || fail "-q: $(cat out)"
+
+# a device as the data file has to have the room
+truncate -s 1M half
+if device=$(losetup -f --show half 2>/dev/null); then
+	trap 'losetup -d "$device"; rm -rf "$dir"' EXIT
+	for what in "qemu-img create -f qcow2 -o data_file=$device t 2M" \
+		"convert -f raw -O qcow2 -o data_file=$device zeros t" \
+		"qemu-img convert -f raw -O qcow2 -o data_file=$device zeros t"; do
+		truncate -s 2M zeros
+		expect 1 "$byre" $what
+		grep -q 'a device of 1048576 bytes cannot grow' err ||
+			fail "$what: $(cat err)"
+		absent t
+	done
+	truncate -s 1M zeros
+	ok convert -f raw -O qcow2 -o data_file=$device zeros t
+else
+	echo "no loop devices: without them"
+fi
 finish
