@@ -348,7 +348,7 @@ byre_info_json(const struct byre_source *source, char **ret,
 
 	if (api_take_source(&s, NULL, source, e))
 		return -1;
-	if (info_run(&s, &none, false, &r, &err))
+	if (info_run(&s, &none, false, NULL, &r, &err))
 		return api_fail(e, &err);
 	info_json(&r, false, &b);
 	info_result_free(&r);

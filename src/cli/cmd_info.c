@@ -26,7 +26,7 @@ run(const struct options_args *a, struct name *n, struct buf *out,
 	sandbox_read_only(&s.path, 1, g.allow_dirs, g.n_allow,
 		g.trusted && a->backing_chain);
 	report_started();
-	if (info_run(&s, &g, a->backing_chain, &r, e))
+	if (info_run(&s, &g, a->backing_chain, NULL, &r, e))
 		return -1;
 	if (json)
 		info_json(&r, a->backing_chain, out);

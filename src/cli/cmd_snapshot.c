@@ -24,7 +24,7 @@ list(const struct source *s, const struct gate *g, struct err *e)
 	struct buf out = BUF_INIT;
 
 	report_started();
-	if (info_run(s, g, false, &r, e))
+	if (info_run(s, g, false, NULL, &r, e))
 		return -1;
 	if (r.v[0].i.n_snapshots)
 		info_snapshots(&r.v[0].i, true, &out);

@@ -6,6 +6,7 @@
 #ifndef CLI_COMPAT_H
 #define CLI_COMPAT_H
 
+#include "base/watch.h"
 #include "cli/imgopts.h"
 #include "cli/name.h"
 #include "cli/options.h"
@@ -43,6 +44,8 @@ int compat_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* with "Try 'qemu-img --help' for more information" behind it */
 int compat_try(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void compat_warn(const char *line);
+/* For what is told of an image that is only looked at. */
+extern const struct watch compat_notes;
 /* A line as a check prints it; named: with the program's name before it. */
 void compat_found(const char *line, bool named);
 /* Behind a fault of f: who else may have it open, as a line of its own. */

@@ -86,7 +86,7 @@ backing(struct job *j)
 		policy_front(j->a, path, &j->gate, &e)) {
 		status = backing_failed(j, &e);
 	} else if ((!format || !j->has_size) && !j->a->unsafe_backing) {
-		if (info_run(&s, &j->gate, false, &r, &e))
+		if (info_run(&s, &j->gate, false, NULL, &r, &e))
 			status = backing_failed(j, &e);
 		else if (format)
 			j->size = r.v[0].i.virtual_size;

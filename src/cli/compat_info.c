@@ -22,7 +22,7 @@ show(const struct options_args *a, const char *operand, bool json)
 		name_free(&n);
 		return 1;
 	}
-	if (info_run(&s, &g, a->backing_chain, &r, &e)) {
+	if (info_run(&s, &g, a->backing_chain, &compat_notes, &r, &e)) {
 		if (strstr(e.msg, "creates an infinite loop."))
 			compat_fail("%s", e.msg);
 		else if (compat_is_about(&e, s.path) || !e.file[0])

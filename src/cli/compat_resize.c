@@ -67,7 +67,7 @@ probes_raw(const struct source *s, const struct gate *g)
 	bool raw;
 
 	t.force_share = true;
-	if (s->format != FORMAT_PROBE || info_run(&t, g, false, &r, &e))
+	if (s->format != FORMAT_PROBE || info_run(&t, g, false, NULL, &r, &e))
 		return false;
 	raw = r.v[0].i.format == FORMAT_RAW;
 	info_result_free(&r);

@@ -57,6 +57,15 @@ compat_warn(const char *text)
 		      "on the image file to fix.", stderr);
 }
 
+static void
+note(void *arg, const char *line)
+{
+	(void)arg;
+	compat_warn(line);
+}
+
+const struct watch compat_notes = {.note = note};
+
 void
 compat_found(const char *text, bool named)
 {

@@ -23,10 +23,10 @@ list(const struct source *s, const char *shown, const struct gate *g)
 	struct err e = {0};
 	struct chain *c;
 
-	if (source_open(s, g, false, NULL, &c, &e))
+	if (source_open(s, g, false, &compat_notes, &c, &e))
 		return compat_open_failed(shown, s->path, &e);
 	chain_close(c);
-	if (info_run(s, g, false, &r, &e))
+	if (info_run(s, g, false, NULL, &r, &e))
 		return compat_open_failed(shown, s->path, &e);
 	if (r.v[0].i.n_snapshots)
 		info_snapshots(&r.v[0].i, compat_newer(), &out);

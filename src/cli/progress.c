@@ -138,7 +138,8 @@ on_note(void *arg, const char *line)
 {
 	struct progress *p = arg;
 
-	if (!p->quiet)
+	/* QEMU's -q leaves its warnings but for those of convert --salvage */
+	if (!p->quiet || (p->front && strncmp(line, "salvage: ", 9) != 0))
 		p->warn(line);
 }
 

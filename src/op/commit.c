@@ -24,6 +24,7 @@ struct job {
 	const struct commit_request *rq;
 	struct inplace top, base;
 	unsigned depth; /* of the base */
+	struct watch base_watch; /* without notes: the chain told them */
 	struct sink sink;
 };
 
@@ -76,9 +77,12 @@ open_base(struct job *j, struct err *e)
 	struct inplace_request ir = {
 		.format = im->ops->format,
 		.gate = j->rq->image.gate,
-		.watch = j->rq->image.watch,
+		.watch = &j->base_watch,
 	};
 
+	if (j->rq->image.watch)
+		j->base_watch = *j->rq->image.watch;
+	j->base_watch.note = NULL;
 	/* its data file's reader would stand in the writer's way */
 	if (im->data_file)
 		lock_release(im->data_file);

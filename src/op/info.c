@@ -41,12 +41,12 @@ fill(struct info_image *v, struct image *im, struct err *e)
 /* Takes f. Appends its facts; *ret is the open image. */
 static int
 add(struct info_result *r, struct file *f, enum format format, bool share,
-	struct image **ret, struct err *e)
+	const struct watch *w, struct image **ret, struct err *e)
 {
 	struct info_image *v;
 	struct image *im = NULL;
 
-	if (image_open(&im, f, format, IMAGE_INFO, NULL, e))
+	if (image_open(&im, f, format, IMAGE_INFO, w, e))
 		return -1;
 	/* a raw image has nothing that a writer could be changing */
 	if (!share && im->ops->format == FORMAT_QCOW2 &&
@@ -79,7 +79,8 @@ struct identity {
 /* Opens the backing file of *im, which it closes and replaces. */
 static int
 step(struct info_result *r, const struct gate *g, bool share,
-	struct identity *seen, struct image **im, struct err *e)
+	const struct watch *w, struct identity *seen, struct image **im,
+	struct err *e)
 {
 	enum format format = FORMAT_PROBE;
 	struct image *next;
@@ -110,7 +111,7 @@ step(struct info_result *r, const struct gate *g, bool share,
 	}
 	seen[r->n].dev = f->dev;
 	seen[r->n].ino = f->ino;
-	if (add(r, f, format, share, &next, e))
+	if (add(r, f, format, share, w, &next, e))
 		return -1;
 	image_close(*im);
 	*im = next;
@@ -119,8 +120,8 @@ step(struct info_result *r, const struct gate *g, bool share,
 
 static int
 walk(const struct source *s, const struct gate *g, bool chain,
-	struct info_result *r, struct identity *seen, struct image **im,
-	unsigned depth_max, struct err *e)
+	const struct watch *w, struct info_result *r, struct identity *seen,
+	struct image **im, unsigned depth_max, struct err *e)
 {
 	bool share = s->force_share || s->no_locks;
 	struct file *f;
@@ -129,13 +130,13 @@ walk(const struct source *s, const struct gate *g, bool chain,
 		return -1;
 	seen[0].dev = f->dev;
 	seen[0].ino = f->ino;
-	if (add(r, f, s->format, share, im, e))
+	if (add(r, f, s->format, share, w, im, e))
 		return -1;
 	while (chain && (*im)->backing) {
 		if (r->n >= depth_max)
 			return err_set(e, ERR_LIMIT, "the backing chain has "
 				"more than %u images", depth_max);
-		if (step(r, g, share, seen, im, e))
+		if (step(r, g, share, w, seen, im, e))
 			return -1;
 	}
 	return 0;
@@ -143,7 +144,7 @@ walk(const struct source *s, const struct gate *g, bool chain,
 
 int
 info_run(const struct source *s, const struct gate *g, bool chain,
-	struct info_result *ret, struct err *e)
+	const struct watch *w, struct info_result *ret, struct err *e)
 {
 	unsigned depth_max = g && g->depth_max ? g->depth_max : GATE_DEPTH_MAX;
 	struct info_result r = {0};
@@ -154,7 +155,7 @@ info_run(const struct source *s, const struct gate *g, bool chain,
 	seen = calloc(depth_max + 1, sizeof(*seen));
 	if (!seen)
 		return err_sys(e, ENOMEM, "cannot follow a backing chain");
-	status = walk(s, g, chain, &r, seen, &im, depth_max, e);
+	status = walk(s, g, chain, w, &r, seen, &im, depth_max, e);
 	image_close(im);
 	free(seen);
 	if (status) {

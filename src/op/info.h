@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
+#include "base/watch.h"
 #include "format/info.h"
 #include "op/source.h"
 
@@ -26,9 +27,10 @@ struct info_result {
 };
 
 /* Opens no backing and no data file unless chain (--backing-chain), and then
- * through the gate. Never reads whole L1 or refcount tables. */
+ * through the gate. Never reads whole L1 or refcount tables. w: for notes; may
+ * be NULL. */
 int info_run(const struct source *s, const struct gate *g, bool chain,
-	struct info_result *ret, struct err *e);
+	const struct watch *w, struct info_result *ret, struct err *e);
 void info_result_free(struct info_result *r);
 
 /* chain: an array, as --backing-chain prints. */

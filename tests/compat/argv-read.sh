@@ -269,3 +269,14 @@ q commit -d --image-opts $moved
 q rebase -b '' --image-opts $moved
 q amend -o lazy_refcounts=on --image-opts $moved
 q bitmap --add --image-opts $moved b0
+
+# --- bitmaps that are not believed: told of once, with -q too
+q info oldmap
+q info --output=json oldmap
+q info --backing-chain overmap
+q map overmap
+q compare -q oldmap oldmap
+q snapshot -l oldmap
+q commit -q -d overmap
+q commit -d overmap
+q measure -O raw oldmap

@@ -45,6 +45,11 @@ mkdir world world/_base world/i1 world/nowrite
 		-o data_file=stale plain moved
 	mv stale fresh
 	truncate -s 1M stale
+	# some program that knows no bitmaps has cleared the bit
+	"$qemu_img" create -q -f qcow2 oldmap 1M
+	"$qemu_img" bitmap --add oldmap b
+	printf '\000' | dd of=oldmap bs=1 seek=95 conv=notrunc 2>/dev/null
+	"$qemu_img" create -q -f qcow2 -b oldmap -F qcow2 overmap 2>/dev/null
 	cp img.qcow2 snap.qcow2
 	"$qemu_img" snapshot -c abc snap.qcow2
 	"$qemu_img" convert -q -f raw -O vmdk plain img.vmdk
