@@ -383,7 +383,7 @@ int byre_cache_clean(struct byre_cache *c,
 struct byre_cache_verify_options {
 	size_t size;
 	int cached;       /* what the page cache has will do */
-	uint64_t rate;    /* bytes of data per second; 0: no limit */
+	uint64_t rate;    /* bytes read per second; 0: no limit */
 	int no_wait;
 	unsigned workers; /* threads; 0: one per CPU */
 	/* hears of guest bytes in which there is rot; or NULL */

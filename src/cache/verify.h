@@ -26,7 +26,7 @@ struct verify_request {
 	bool cached;       /* what the page cache has will do; such a pass
 			    * always begins at the beginning. What was found
 			    * rotten is read from the disk nonetheless */
-	uint64_t rate;     /* bytes of data per second; 0: no limit */
+	uint64_t rate;     /* bytes read per second; 0: no limit */
 	unsigned workers;  /* 0: as many as there are CPUs */
 	bool wait;         /* for the lock, which is held for moments only */
 	const struct watch *watch;

@@ -40,7 +40,7 @@ struct verify_read_request {
 	/* what to compare with, blocks behind the last being zeros; NULL:
 	 * nothing, and leaves are collected */
 	const struct record_leaves *leaves;
-	uint64_t rate;             /* bytes of data per second, 0: no limit */
+	uint64_t rate;             /* bytes read per second, 0: no limit */
 	unsigned workers;
 	/* told now and then, never twice at a time: blocks before guest byte
 	 * `at` are as they were; may be NULL */

@@ -85,7 +85,7 @@ struct convert_read_request {
 	/* guest byte to begin at, a multiple of DIGEST_BLOCK; other than 0,
 	 * the digest of the whole is not known */
 	uint64_t from;
-	uint64_t rate_limit;           /* bytes of data per second, 0: none */
+	uint64_t rate_limit;           /* bytes read per second, 0: none */
 	const struct digest_tap *tap;  /* or NULL */
 	unsigned workers;
 	enum engine_kind engine;

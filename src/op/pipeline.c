@@ -64,7 +64,6 @@ struct worker {
 	struct codec packer;
 	struct slot slot[SLOTS_MAX];
 	unsigned head, used; /* ring of slots, oldest at head */
-	uint64_t bytes_read;
 	bool ended;
 };
 
@@ -192,8 +191,8 @@ begin(struct worker *k, struct slot *s, struct err *e)
 	return submit_all(k, s, &s->other_f, e);
 }
 
-/* Sleeps until what was written is due. Naps are short, so that an interrupt
- * is heard. */
+/* Sleeps until what was written, or read, is due. Naps are short, so that an
+ * interrupt is heard. */
 static void
 hold_rate(struct pipeline *p)
 {
@@ -205,7 +204,9 @@ hold_rate(struct pipeline *p)
 		spent = (uint64_t)(now.tv_sec - p->started.tv_sec) *
 				1000000000u + (uint64_t)now.tv_nsec -
 			(uint64_t)p->started.tv_nsec;
-		due = (uint64_t)((double)emit_bytes(&p->shared) /
+		due = (uint64_t)((double)(p->rq->rate_reads
+				? emit_bytes_read(&p->shared)
+				: emit_bytes(&p->shared)) /
 			(double)p->rq->rate_limit * 1e9);
 		if (due <= spent)
 			return;
@@ -305,7 +306,7 @@ retire(struct worker *k, struct slot *s, struct err *e)
 		return err_file(e, r->file->name);
 	}
 	emit_written(&s->m, &k->p->shared, &s->f);
-	k->bytes_read += s->f.host_bytes + s->other_f.host_bytes;
+	emit_count_read(&k->p->shared, s->f.host_bytes + s->other_f.host_bytes);
 	s->f.host_bytes = s->other_f.host_bytes = 0;
 	s->state = SLOT_FREE;
 	k->head = (k->head + 1) % k->p->slots;
@@ -420,7 +421,6 @@ worker_main(void *arg, unsigned i, struct err *e)
 	if (r)
 		fail(p, e);
 	close_worker(k);
-	emit_count_read(&p->shared, k->bytes_read);
 	free(k);
 	return r;
 }

@@ -48,6 +48,7 @@ struct pipeline_request {
 	 * time, from any worker; or NULL */
 	const struct digest_tap *digest_tap;
 	uint64_t rate_limit;    /* bytes per second, 0: none */
+	bool rate_reads;        /* host bytes read count, not data */
 	uint64_t max_bytes;     /* most data bytes, 0: no limit */
 	bool flush_early;       /* start write-back as we go */
 	enum engine_kind engine;
