@@ -17,12 +17,39 @@
 /* As a rule the name lies behind the header's extensions, in the first page. */
 #define HEAD 4096
 #define FIELDS 24 /* magic, version, backing offset and length, cluster bits */
+#define V2_LENGTH 72
+#define V3_LENGTH_AT 100
 
 static void
 untold(struct backing *b, const char *why)
 {
 	b->kind = BACKING_UNTOLD;
 	b->why = why;
+}
+
+/* The extension that names an external data file. Writers put it in front of
+ * the long ones; one that lies behind the first page is not found. */
+static void
+find_data(struct span head, uint32_t version, char ret[static BACKING_NAME])
+{
+	uint64_t at = V2_LENGTH;
+	uint32_t type, len;
+
+	if (version == 3 && head.len >= V3_LENGTH_AT + 4)
+		at = load_be32(head.p + V3_LENGTH_AT);
+	while (at + 8 <= head.len) {
+		type = load_be32(head.p + at);
+		len = load_be32(head.p + at + 4);
+		at += 8;
+		if (type == 0 || len > head.len - at)
+			return;
+		if (type == QCOW2_EXT_DATA_FILE && len < BACKING_NAME) {
+			memcpy(ret, head.p + at, len);
+			ret[len] = '\0';
+			return;
+		}
+		at += units_align_up(len, 8);
+	}
 }
 
 void
@@ -43,6 +70,8 @@ backing_decode(struct span head, struct backing *ret)
 	ret->at = cursor_be64(&c);
 	ret->len = cursor_be32(&c);
 	bits = cursor_be32(&c);
+	if (version == 2 || version == 3)
+		find_data(head, version, ret->data);
 	if (version < 1 || version > 3) {
 		untold(ret, "its qcow2 version is not known");
 	} else if (ret->at == 0 || ret->len == 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a file on a host says of the file that it is built on: the few fields
+ * What a file on a host says of the files that it is built on: the few fields
  * of a qcow2 header that tell, one read of it, none of its tables. Broken
  * elsewhere or not, an image that names a base uses it.
  */
@@ -25,11 +25,13 @@ struct backing {
 	uint64_t at;
 	uint32_t len;
 	char name[BACKING_NAME]; /* NAMED, as stored, up to a NUL */
+	/* of its external data file, whatever kind says, or "" */
+	char data[BACKING_NAME];
 	const char *why;         /* UNTOLD; static */
 };
 
-/* Pure: the first bytes of the file (fewer only if it ends there). The name is
- * not filled in. qcow version 1 has the same fields. */
+/* Pure: the first bytes of the file (fewer only if it ends there). The backing
+ * file's name is not filled in. qcow version 1 has the same fields. */
 void backing_decode(struct span head, struct backing *ret);
 /* Reads it, by pread alone. Returns 0, or the errno of the disk's fault. */
 int backing_read(int fd, struct backing *ret);

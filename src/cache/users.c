@@ -17,19 +17,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/json.h"
-#include "cache/users_named.h"
+#include "cache/users_disk.h"
 
 #define PASSES 4 /* of one root, while it goes on changing */
-#define INFO_FILE "disk.info"
-#define INFO_MAX (64 * 1024)
-#define PEEK (O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+#define DEPTH_MAX 8 /* of directories beneath an instance's */
 
 struct walk {
 	struct users_named t;
 	struct buf path; /* of the file at hand */
 	bool again;      /* something moved */
+	unsigned depth;  /* of the directory at hand, beneath an instance's */
 };
 
 static int
@@ -46,32 +45,6 @@ dark(struct walk *w, const struct stat *st, const char *why, int eno,
 	return users_named_dark(&w->t, w->path.p, st, why, eno, e);
 }
 
-/* Files of an instance that no guest has as a disk. */
-static bool
-no_disk(const char *name)
-{
-	size_t n = strlen(name);
-
-	return strcmp(name, INFO_FILE) == 0 ||
-		strncmp(name, "console.log", 11) == 0 ||
-		(n > 4 && strcmp(name + n - 4, ".xml") == 0);
-}
-
-/* io/publish's temporaries, and disk_info's. */
-static bool
-is_stray(const char *name)
-{
-	static const char mark[] = ".byre-";
-	const size_t m = sizeof(mark) - 1;
-	size_t n = strlen(name);
-
-	if (strcmp(name, ".disk.info.byre") == 0)
-		return true;
-	return name[0] == '.' && n > m + 8 &&
-		strncmp(name + n - 8 - m, mark, m) == 0 &&
-		strspn(name + n - 8, "0123456789abcdef") == 8;
-}
-
 static int
 add_stray(struct walk *w, struct err *e)
 {
@@ -86,111 +59,6 @@ add_stray(struct walk *w, struct err *e)
 		return no_memory(e);
 	u->n_strays++;
 	return 0;
-}
-
-/*
- * Nova's note of the formats: a guest can make its raw disk look like a broken
- * qcow2, or one on a file that we may not read, and must not stop the cleaning
- * of a host by that. The names there are paths from when the disk was made.
- */
-static bool
-told_raw(int dirfd, const char *name)
-{
-	CLEANUP_FD int fd = openat(dirfd, INFO_FILE, PEEK);
-	CLEANUP(parse_opts_free) struct parse_opts o = {0};
-	CLEANUP_FREE char *text = malloc(INFO_MAX + 1);
-	const char *slash;
-	ssize_t n;
-	size_t i;
-
-	if (fd < 0 || !text)
-		return false;
-	n = pread(fd, text, INFO_MAX, 0);
-	if (n < 0)
-		return false;
-	text[n] = '\0';
-	if (json_members(text, &o, NULL))
-		return false;
-	for (i = 0; i < o.n; i++) {
-		slash = strrchr(o.v[i].key, '/');
-		if (strcmp(slash ? slash + 1 : o.v[i].key, name) == 0)
-			return strcmp(o.v[i].value, "raw") == 0;
-	}
-	return false;
-}
-
-/* A symbolic link, which leads to the disk proper. *ret_fd -1: to nothing that
- * could be one. */
-static int
-open_link(struct walk *w, int dirfd, const char *name, int *ret_fd,
-	struct err *e)
-{
-	CLEANUP_FD int place = openat(dirfd, name, O_PATH | O_CLOEXEC);
-	struct stat st, *known = NULL;
-
-	*ret_fd = -1;
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		known = &st;
-	if (place < 0)
-		return dark(w, known, "leads to nothing", errno, e);
-	if (fstat(place, &st))
-		return dark(w, NULL, "cannot be looked at", errno, e);
-	if (S_ISBLK(st.st_mode))
-		return dark(w, &st, "is a block device", 0, e);
-	if (!S_ISREG(st.st_mode))
-		return 0;
-	*ret_fd = users_named_reopen(place);
-	if (*ret_fd < 0)
-		return dark(w, known, "cannot be opened", errno, e);
-	return 0;
-}
-
-/* One file; w->path is its name. bases: of _base, where what cannot be read is
- * no disk of anybody. */
-static int
-look_at_disk(struct walk *w, int dirfd, const char *name, bool bases,
-	struct err *e)
-{
-	CLEANUP_FD int fd = openat(dirfd, name, PEEK);
-	struct stat st, *known = NULL;
-	size_t n_dark = w->t.u->n_dark;
-	struct backing b;
-	int eno = errno;
-
-	if (fd < 0 && eno == ENOENT) {
-		w->again = true;
-		return 0;
-	}
-	if (fd < 0 && bases)
-		return 0;
-	if (fd < 0 && eno == ELOOP) {
-		if (open_link(w, dirfd, name, &fd, e))
-			return -1;
-		if (fd < 0)
-			return 0;
-	}
-	w->t.u->disks += !bases;
-	if (fd >= 0) {
-		eno = backing_read(fd, &b);
-		if (!eno && b.kind == BACKING_NONE)
-			return 0;
-	}
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		known = &st;
-	if (fd >= 0 && !eno && b.kind == BACKING_NAMED) {
-		if (users_named_follow(&w->t, w->path.p, known, &b, e))
-			return -1;
-		if (w->t.u->n_dark > n_dark && told_raw(dirfd, name))
-			users_named_lighten(&w->t, n_dark);
-		return 0;
-	}
-	if (bases)
-		return 0;
-	if (fd >= 0 && !eno)
-		return told_raw(dirfd, name) ? 0
-			: dark(w, known, b.why, 0, e);
-	return dark(w, known, fd < 0 ? "cannot be opened"
-			: "cannot be read", eno, e);
 }
 
 static unsigned char
@@ -220,24 +88,62 @@ look_at_entry(struct walk *w, int dirfd, const struct dirent *d,
 	size_t dir_len, bool bases, struct err *e)
 {
 	unsigned char type = type_of(dirfd, d);
-	struct layout_name l;
 
-	if (no_disk(d->d_name))
+	if (users_disk_is_none(d->d_name) || (bases && type != DT_REG))
 		return 0;
-	if (bases) {
-		layout_classify(d->d_name, &l);
-		if (!layout_is_base(l.kind) || type != DT_REG)
-			return 0;
-	}
 	if (set_path(w, dir_len, d->d_name, e))
 		return -1;
-	if (type == DT_REG && is_stray(d->d_name))
+	if (type == DT_REG && !bases && users_disk_is_stray(d->d_name))
 		return add_stray(w, e);
 	if (type == DT_BLK)
 		return dark(w, NULL, "is a block device", 0, e);
 	if (type != DT_REG && type != DT_LNK && type != DT_UNKNOWN)
 		return 0;
-	return look_at_disk(w, dirfd, d->d_name, bases, e);
+	return users_disk_look(&w->t, w->path.p, dirfd, d->d_name, bases,
+		&w->again, e);
+}
+
+/* Whether it is _base or the locks. */
+static bool
+is_own(const struct store *s, const struct stat *st)
+{
+	struct stat own;
+
+	return (fstat(s->base_fd, &own) == 0 && own.st_dev == st->st_dev &&
+		       own.st_ino == st->st_ino) ||
+		(s->locks_fd >= 0 && fstat(s->locks_fd, &own) == 0 &&
+			own.st_dev == st->st_dev && own.st_ino == st->st_ino);
+}
+
+static int walk_instance(struct walk *w, int fd, bool bases, struct err *e);
+
+/* A directory in an instance's, as Nova makes them for snapshots. What is
+ * mounted there is a guest's own file system. */
+static int
+walk_below(struct walk *w, int dirfd, const char *name, size_t dir_len,
+	struct err *e)
+{
+	CLEANUP_FD int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY |
+			O_NOFOLLOW | O_CLOEXEC);
+	struct stat st, above;
+	int eno = errno, r;
+
+	if (fd < 0 && eno == ENOENT) {
+		w->again = true;
+		return 0;
+	}
+	if (set_path(w, dir_len, name, e))
+		return -1;
+	if (fd < 0 || fstat(fd, &st) || fstat(dirfd, &above))
+		return dark(w, NULL, "cannot be opened", eno, e);
+	if (st.st_dev != above.st_dev || is_own(w->t.rq->store, &st))
+		return 0;
+	if (w->depth == DEPTH_MAX)
+		return dark(w, NULL, "lies too deep", 0, e);
+	w->depth++;
+	r = walk_instance(w, TAKE_FD(fd), false, e);
+	w->depth--;
+	return r;
 }
 
 /* Takes fd over. w->path is the directory's. */
@@ -253,18 +159,18 @@ walk_instance(struct walk *w, int fd, bool bases, struct err *e)
 		close(fd);
 		return no_memory(e);
 	}
-	for (;;) {
+	while (r == 0) {
 		errno = 0;
 		d = readdir(dir);
 		if (!d)
 			break;
 		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
 			continue;
-		r = look_at_entry(w, fd, d, len, bases, e);
-		if (r)
-			break;
+		r = !bases && type_of(fd, d) == DT_DIR
+			? walk_below(w, fd, d->d_name, len, e)
+			: look_at_entry(w, fd, d, len, bases, e);
 	}
-	if (!d && errno && !bases) {
+	if (r == 0 && errno && !bases) {
 		int eno = errno;
 
 		w->path.len = len;
@@ -282,7 +188,7 @@ walk_entry(struct walk *w, int root, size_t root_len, const struct dirent *d,
 {
 	const struct store *s = w->t.rq->store;
 	unsigned char type = type_of(root, d);
-	struct stat st, own;
+	struct stat st;
 	int fd, eno;
 
 	if (strcmp(d->d_name, "compute_nodes") == 0)
@@ -304,12 +210,7 @@ walk_entry(struct walk *w, int root, size_t root_len, const struct dirent *d,
 		return look_at_entry(w, root, d, root_len, false, e);
 	if (fd < 0)
 		return dark(w, NULL, "cannot be opened", eno, e);
-	if (fstat(fd, &st) == 0 &&
-		((fstat(s->base_fd, &own) == 0 && own.st_dev == st.st_dev &&
-			 own.st_ino == st.st_ino) ||
-			(s->locks_fd >= 0 && fstat(s->locks_fd, &own) == 0 &&
-				own.st_dev == st.st_dev &&
-				own.st_ino == st.st_ino))) {
+	if (fstat(fd, &st) == 0 && is_own(s, &st)) {
 		close(fd);
 		return 0;
 	}

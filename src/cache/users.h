@@ -39,12 +39,15 @@ struct users_file {
 	ino_t ino;
 	char *disk;       /* one of those that name it; owned */
 	unsigned disks;   /* how many name it themselves */
-	unsigned before;  /* users.c's own, both */
-	bool dim;
+	/* users.c's own: disks before a pass; index + 1 of the file below
+	 * which nothing is to be seen, and that one's last change */
+	unsigned before;
+	size_t dim;
+	int64_t changed;
 };
 
 /* A file or directory that could not be read, and may name any base that there
- * was when it was changed last. */
+ * was when it was changed last; or that is missing in a chain. */
 struct users_dark {
 	char *disk;      /* owned */
 	int64_t changed; /* seconds since the epoch, rounded up; INT64_MAX when
@@ -68,10 +71,10 @@ struct users {
 
 /*
  * One pass; where a directory of instances changed meanwhile, once more (a
- * name that moves is missed by a single reading). Entries of _base itself
- * that name another entry count as users too. What cannot be read ends up in
- * `dark`; -1 only if a directory of instances cannot be read at all, without
- * memory, or cancelled.
+ * name that moves is missed by a single reading). Files of _base itself that
+ * name another one count as users too. What cannot be read, or leads to
+ * something that is not there, ends up in `dark`; -1 only if a directory of
+ * instances cannot be read at all, without memory, or cancelled.
  */
 int users_scan(const struct users_request *rq, struct users *ret,
 	struct err *e);

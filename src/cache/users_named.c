@@ -106,11 +106,21 @@ ignored(const struct users_named *t, const char *path)
 	return false;
 }
 
-int
-users_named_dark(struct users_named *t, const char *path,
-	const struct stat *st, const char *why, int eno, struct err *e)
+/* The time of the last change: what was made later is not named. */
+static int64_t
+changed_of(const struct stat *st)
 {
-	struct users_dark *v, d = {.changed = INT64_MAX};
+	if (!st)
+		return INT64_MAX;
+	return (st->st_mtim.tv_sec > st->st_ctim.tv_sec ? st->st_mtim.tv_sec
+		: st->st_ctim.tv_sec) + 1;
+}
+
+static int
+dark(struct users_named *t, const char *path, int64_t changed,
+	const char *why, int eno, struct err *e)
+{
+	struct users_dark *v, d = {.changed = changed};
 	struct users *u = t->u;
 	size_t i;
 
@@ -123,10 +133,6 @@ users_named_dark(struct users_named *t, const char *path,
 	if (!v)
 		return no_memory(e);
 	u->dark = v;
-	if (st)
-		d.changed = (st->st_mtim.tv_sec > st->st_ctim.tv_sec
-				? st->st_mtim.tv_sec
-				: st->st_ctim.tv_sec) + 1;
 	snprintf(d.why, sizeof(d.why), "%s%s%s", why, eno ? ": " : "",
 		eno ? strerror(eno) : "");
 	d.disk = strdup(path);
@@ -134,6 +140,13 @@ users_named_dark(struct users_named *t, const char *path,
 		return no_memory(e);
 	v[u->n_dark++] = d;
 	return 0;
+}
+
+int
+users_named_dark(struct users_named *t, const char *path,
+	const struct stat *st, const char *why, int eno, struct err *e)
+{
+	return dark(t, path, changed_of(st), why, eno, e);
 }
 
 void
@@ -152,96 +165,210 @@ users_named_reopen(int place)
 	return open(link, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-static int
-dim(struct users_named *t, struct users_file *f, const struct stat *st,
-	const char *why, int eno, struct err *e)
+/* Whether the last part is a base's name: that one counts, there or not. */
+static bool
+is_base_name(const char *path)
 {
-	f->dim = true;
-	return users_named_dark(t, f->path, st, why, eno, e);
+	const char *slash = strrchr(path, '/');
+	struct layout_name l;
+
+	layout_classify(slash ? slash + 1 : path, &l);
+	return layout_is_base(l.kind);
 }
 
-/* What the file f->path is, and what it names in turn. An O_PATH fd tells the
- * type first: the open of a device could have effects. */
+/* One way down: the files that were met on it. */
+struct way {
+	const char *disk;
+	size_t v[USERS_DEPTH_MAX]; /* indices of u->files */
+	size_t n;
+	int64_t changed;           /* of the last of them, or of the disk */
+};
+
+static const char *
+end_of(const struct users_named *t, const struct way *w)
+{
+	return w->n ? t->u->files[w->v[w->n - 1]].path : w->disk;
+}
+
+/* Nothing is to be seen beyond file `at`: nor for others who come by. */
+static void
+fade(struct users_named *t, const struct way *w, size_t at)
+{
+	size_t i;
+
+	for (i = 0; i < w->n; i++)
+		t->u->files[w->v[i]].dim = at + 1;
+}
+
 static int
-look_at(struct users_named *t, struct users_file *f, struct backing *ret,
+end_in_dark(struct users_named *t, const struct way *w, const char *why,
+	int eno, struct err *e)
+{
+	if (w->n) {
+		fade(t, w, w->v[w->n - 1]);
+		t->u->files[w->v[w->n - 1]].changed = w->changed;
+	}
+	return dark(t, end_of(t, w), w->changed, why, eno, e);
+}
+
+/* A name in the file at the end: its path, or NULL if it leads to no file.
+ * *ret_why: or if nobody knows where it leads. */
+static int
+path_of(const char *from, const char *name, char **ret, const char **ret_why,
 	struct err *e)
 {
+	CLEANUP_FREE char *path = NULL;
+	struct err why = {0};
+	bool json = strncmp(name, "json:", 5) == 0;
+
+	*ret = NULL;
+	*ret_why = NULL;
+	if (source_backing_path(&path, from, name, &why) == 0) {
+		if ((json || strncmp(name, "file:", 5) == 0) && *path != '/' &&
+			!is_base_name(path))
+			*ret_why = "its backing file's name depends on a "
+				"working directory";
+		else
+			*ret = TAKE_PTR(path);
+		return 0;
+	}
+	if (why.kind == ERR_NOMEM)
+		return no_memory(e);
+	/* a json: name that is none of ours may still lead to a base; another
+	 * protocol does not, unless by its last part */
+	if (json)
+		*ret_why = "its backing file's name is not understood";
+	else if (is_base_name(name) && !(*ret = strdup(name)))
+		return no_memory(e);
+	return 0;
+}
+
+/* What the file at the end is, and what it names in turn. An O_PATH fd tells
+ * the type first: the open of a device could have effects. */
+static int
+look_at(struct users_named *t, struct way *w, struct backing *ret,
+	struct err *e)
+{
+	struct users_file *f = &t->u->files[w->v[w->n - 1]];
 	CLEANUP_FD int place = open(f->path, O_PATH | O_CLOEXEC);
 	CLEANUP_FD int fd = -1;
 	struct stat st;
 	int eno;
 
 	ret->kind = BACKING_NONE;
-	if (place < 0 && (errno == ENOENT || errno == ENOTDIR))
-		return 0;
+	if (place < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+		/* not mounted perhaps, and built on a base; then since the
+		 * last change of what names it, as a rule */
+		return is_base_name(f->path) ? 0
+			: end_in_dark(t, w, "is not there", 0, e);
+	}
+	w->changed = INT64_MAX;
 	if (place < 0 || fstat(place, &st))
-		return dim(t, f, NULL, "cannot be opened", errno, e);
+		return end_in_dark(t, w, "cannot be opened", errno, e);
 	f->there = true;
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
+	if (S_ISBLK(st.st_mode))
+		return end_in_dark(t, w, "is a block device", 0, e);
 	if (!S_ISREG(st.st_mode))
 		return 0;
+	w->changed = changed_of(&st);
 	fd = users_named_reopen(place);
 	if (fd < 0)
-		return dim(t, f, &st, "cannot be opened", errno, e);
+		return end_in_dark(t, w, "cannot be opened", errno, e);
 	eno = backing_read(fd, ret);
 	if (eno || ret->kind == BACKING_UNTOLD) {
 		const char *why = eno ? "cannot be read" : ret->why;
 
 		ret->kind = BACKING_NONE;
-		return dim(t, f, &st, why, eno, e);
+		return end_in_dark(t, w, why, eno, e);
 	}
 	return 0;
+}
+
+/* The data file of what is at the end: used, and built on nothing. */
+static int
+note_data(struct users_named *t, const struct way *w, const char *name,
+	struct err *e)
+{
+	struct users_file *f;
+	const char *why;
+	struct stat st;
+	char *path;
+	size_t at;
+
+	if (path_of(end_of(t, w), name, &path, &why, e))
+		return -1;
+	if (!path)
+		return why ? end_in_dark(t, w, why, 0, e) : 0;
+	at = t->n_slots ? slot_of(t, path) : 0;
+	if (t->n_slots && t->slots[at]) {
+		t->u->files[t->slots[at] - 1].disks += w->n == 0;
+		free(path);
+		return 0;
+	}
+	if (add_file(t, path, w->disk, &f, e))
+		return -1;
+	f->disks = w->n == 0;
+	f->there = stat(path, &st) == 0;
+	if (f->there) {
+		f->dev = st.st_dev;
+		f->ino = st.st_ino;
+	}
+	return 0;
+}
+
+/* One step down. b->kind NONE afterwards: that was all. */
+static int
+step(struct users_named *t, struct way *w, struct backing *b, struct err *e)
+{
+	struct users_file *f;
+	const char *why;
+	char *path;
+	size_t at;
+
+	if (path_of(end_of(t, w), b->name, &path, &why, e))
+		return -1;
+	b->kind = BACKING_NONE;
+	if (!path)
+		return why ? end_in_dark(t, w, why, 0, e) : 0;
+	at = t->n_slots ? slot_of(t, path) : 0;
+	if (t->n_slots && t->slots[at]) {
+		/* followed before */
+		free(path);
+		f = &t->u->files[t->slots[at] - 1];
+		f->disks += w->n == 0;
+		if (!f->dim)
+			return 0;
+		fade(t, w, f->dim - 1);
+		f = &t->u->files[f->dim - 1];
+		return dark(t, f->path, f->changed, "cannot be read", 0, e);
+	}
+	if (add_file(t, path, w->disk, &f, e))
+		return -1;
+	f->disks = w->n == 0;
+	w->v[w->n++] = t->u->n_files - 1;
+	return look_at(t, w, b, e);
 }
 
 int
 users_named_follow(struct users_named *t, const char *disk,
 	const struct stat *st, struct backing *b, struct err *e)
 {
-	CLEANUP_FREE char *from = NULL;
-	struct users_file *f = NULL;
-	char *path;
-	unsigned depth;
-	size_t at;
+	struct way w = {.disk = disk, .changed = changed_of(st)};
 
-	for (depth = 0; b->kind == BACKING_NAMED; depth++) {
-		struct err why = {0};
-
-		if (depth == USERS_DEPTH_MAX)
-			return users_named_dark(t, disk, st, "its chain of "
-				"backing files is too long", 0, e);
-		if (source_backing_path(&path, from ? from : disk, b->name,
-			    &why)) {
-			if (why.kind == ERR_NOMEM)
-				return no_memory(e);
-			/* a json: name that is none of ours may still lead to
-			 * a base; another protocol does not */
-			if (strncmp(b->name, "json:", 5) == 0)
-				return users_named_dark(t, disk, st, "its "
-					"backing file's name is not "
-					"understood", 0, e);
+	for (;;) {
+		if (b->data[0] && note_data(t, &w, b->data, e))
+			return -1;
+		b->data[0] = '\0';
+		if (b->kind != BACKING_NAMED)
 			return 0;
-		}
-		at = t->n_slots ? slot_of(t, path) : 0;
-		if (t->n_slots && t->slots[at]) {
-			f = &t->u->files[t->slots[at] - 1];
-			f->disks += depth == 0;
-			free(path);
-			/* followed before */
-			return f->dim ? users_named_dark(t, f->path, NULL,
-				"cannot be read", 0, e) : 0;
-		}
-		if (add_file(t, path, disk, &f, e))
+		if (w.n == USERS_DEPTH_MAX)
+			return end_in_dark(t, &w, "its chain of backing files "
+				"is too long", 0, e);
+		if (step(t, &w, b, e))
 			return -1;
-		f->disks = depth == 0;
-		if (look_at(t, f, b, e))
-			return -1;
-		free(from);
-		from = strdup(f->path);
-		if (!from)
-			return no_memory(e);
 	}
-	return 0;
 }
 
 void

@@ -17,7 +17,7 @@ struct users_named {
 };
 
 /* disk, of which st (or NULL) is known, is built on what b says: that file and
- * all below it. */
+ * all below it, and their data files. b: BACKING_NONE afterwards. */
 int users_named_follow(struct users_named *t, const char *disk,
 	const struct stat *st, struct backing *b, struct err *e);
 /* path cannot be read. st: what is known of its times, or NULL. */

@@ -95,6 +95,21 @@ for id in used0 used1 used2 used3 used4 used5 resized moved linked deep; do
 done
 [ "$(field removed out)" = 1 ] || fail "removed: $(field removed out)"
 [ "$(field touched out)" = 10 ] || fail "touched: $(field touched out)"
+# wherever it lies beneath an instance; what is not there may stand on a base
+base nested '3 days'
+overlay "snapshots/tmp1/x.delta" "$inst/_base/$(name nested)"
+base missing '3 days'
+overlay inst-10/disk /nowhere/mid.qcow2
+clean
+here nested missing
+grep -q 'warning: /nowhere/mid.qcow2: is not there' err ||
+	fail "not told: $(cat err)"
+[ "$(idle nested)" -lt 3600 ] || fail "a nested disk's base is not touched"
+touch -d '3 days ago' "$inst/_base/$(name nested)"
+rm -r "$inst/snapshots"
+clean --ignore-disk mid.qcow2
+silent
+gone nested missing
 rm "$inst/alias"
 for id in used0 used1 used2 used3 used4 used5 resized moved linked deep; do
 	touch -d '3 days ago' "$inst/_base/$(name "$id")"
