@@ -150,3 +150,16 @@ holders_ask(int fd)
 	eno = errno;
 	return eno == EAGAIN || eno == EBUSY ? HOLDERS_HELD : HOLDERS_UNTOLD;
 }
+
+/* A read lease is granted if nobody writes. */
+bool
+holders_writing(int fd)
+{
+	if (fcntl(fd, F_SETSIG, SIGURG))
+		return false;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
+		fcntl(fd, F_SETLEASE, F_UNLCK);
+		return false;
+	}
+	return errno == EAGAIN || errno == EBUSY;
+}

@@ -7,6 +7,7 @@
 #ifndef CACHE_HOLDERS_H
 #define CACHE_HOLDERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -41,5 +42,8 @@ enum holders_answer {
 
 /* fd: the only open one of this process, opened for reading. */
 enum holders_answer holders_ask(int fd);
+/* Whether somebody on this host has it open for writing, as far as the kernel
+ * tells. fd: opened for reading; others of this process may be, too. */
+bool holders_writing(int fd);
 
 #endif

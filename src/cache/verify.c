@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "cache/holders.h"
 #include "cache/sized.h"
 #include "cache/store_lock.h"
 #include "io/file.h"
@@ -37,8 +38,12 @@ struct job {
 	bool has_want;
 	struct record_leaves leaves;
 	bool has_leaves;
-	bool bare_ext;            /* compared_with_image: may have grown */
-	bool cut;                 /* not as long as its record says */
+	/* it is not the file that the digest is of, and what it holds may
+	 * rightly be something else: blank areas are formatted anew, and the
+	 * file system of a copy grows with it */
+	bool may_differ;
+	bool cut;                 /* not as long as its record says, which
+				   * goes on saying so */
 	bool disk;                /* the page cache will not do */
 	bool marks;               /* the pass can be taken up again */
 	struct timespec marked;
@@ -88,6 +93,11 @@ begin_record(struct job *j, enum layout_kind kind, struct err *e)
 {
 	struct record *r = &j->record;
 
+	if (j->st.st_size == 0)
+		return err_set(e, ERR_CORRUPT, "is empty");
+	/* Nova copies and formats under the final name */
+	if (holders_writing(j->fd))
+		return err_set(e, ERR_BUSY, "another process is writing it");
 	if (check_raw(j, e))
 		return -1;
 	if (!j->compared_with_image) {
@@ -98,7 +108,6 @@ begin_record(struct job *j, enum layout_kind kind, struct err *e)
 			return -1;
 	} else {
 		r->kind = RECORD_SIZED;
-		j->bare_ext = sized_is_bare_ext(j->fd);
 	}
 	if (set_text(&r->policy, "none", e) ||
 		set_text(&r->version, PACKAGE_VERSION, e))
@@ -112,6 +121,17 @@ begin_record(struct job *j, enum layout_kind kind, struct err *e)
 	r->verify_at = r->rotten = 0;
 	r->pinned = false;
 	return 0;
+}
+
+static bool
+may_differ(const struct job *j, enum layout_kind kind)
+{
+	if (j->recorded ? j->record.ino == j->st.st_ino
+			: !j->compared_with_image)
+		return false;
+	if (kind == LAYOUT_SWAP || kind == LAYOUT_EPHEMERAL)
+		return true;
+	return kind != LAYOUT_IMAGE && sized_is_bare_ext(j->fd);
 }
 
 /* The digest of its birth: its own record's, or for an extended copy that of
@@ -132,6 +152,7 @@ find_reference(struct job *j, struct err *e)
 			return -1;
 		j->compared_with_image = there && r->has_digest;
 	}
+	j->may_differ = may_differ(j, n.kind);
 	if (!j->recorded && begin_record(j, n.kind, e))
 		return -1;
 	j->has_want = r->has_digest;
@@ -280,14 +301,6 @@ read_all(struct job *j, struct verify_result *r, struct err *e)
 	return 0;
 }
 
-/* Nova resizes what is nothing but a file system when it extends a copy. */
-static bool
-grew(const struct job *j)
-{
-	return j->compared_with_image && j->bare_ext &&
-		j->read.rotten.unreadable == 0;
-}
-
 static void
 take_rotten(struct job *j, struct verify_result *r)
 {
@@ -317,7 +330,8 @@ judge(struct job *j, struct verify_result *r, struct err *e)
 	}
 	if (!j->has_want && bad)
 		return err_set(e, ERR_IO, "cannot be read: %s", rd->why);
-	if (bad && rd->has_digest && grew(j)) {
+	if (bad && rd->has_digest && j->may_differ &&
+		rd->rotten.unreadable == 0) {
 		/* of its own from now on; the leaves come another time */
 		j->record.kind = RECORD_ADOPTED;
 		j->has_want = bad = false;
@@ -330,8 +344,11 @@ judge(struct job *j, struct verify_result *r, struct err *e)
 		return 0;
 	}
 	r->state = bad ? VERIFY_ROTTEN : VERIFY_GOOD;
-	if (bad)
+	if (bad) {
 		take_rotten(j, r);
+		j->cut = j->recorded &&
+			j->record.file_size != (uint64_t)j->st.st_size;
+	}
 	return 0;
 }
 
@@ -344,6 +361,10 @@ write_outcome(struct job *j, const struct verify_result *r,
 		? units_max(1, r->rotten.count) : 0;
 
 	if (r->state == VERIFY_ADOPTED) {
+		/* leaves of another file */
+		if (j->recorded && j->has_leaves &&
+			record_remove(j->s, j->rq->name, e))
+			return -1;
 		rec->has_digest = true;
 		rec->digest = j->record.digest;
 	}
@@ -351,14 +372,18 @@ write_outcome(struct job *j, const struct verify_result *r,
 	if (!j->cut && !record_matches(rec, &j->st) &&
 		store_settle(j->s, j->rq->name, j->fd, e))
 		return -1;
+	/* made anew, by others, whose zeros at the end are more or fewer */
+	if (!j->cut && rec->file_size != (uint64_t)j->st.st_size &&
+		rec->format == FORMAT_RAW)
+		rec->virtual_size = units_align_up((uint64_t)j->st.st_size,
+			SECTOR);
 	if (!j->cut)
 		record_identify(rec, &j->st);
 	rec->verified = (int64_t)time(NULL);
 	if (j->disk)
 		rec->verify_at = 0;
 	rec->rotten = n;
-	if (!j->has_leaves && n == 0 && !j->cut && 
-		!made->overflow &&
+	if (!j->has_leaves && n == 0 && !j->cut && !made->overflow &&
 		record_leaves_store(j->s, j->rq->name, &made->leaves, e))
 		return -1;
 	return record_store(j->s, j->rq->name, rec, e);
@@ -408,11 +433,14 @@ tell(const struct job *j, const struct verify_result *r)
 		.why = r->state == VERIFY_ROTTEN ? why : NULL});
 }
 
-/* Then there is nothing to read: its record knows better. */
+/* Then there is nothing to read: its record knows better. Another file may
+ * have other zeros at its end: QEMU's conversions are rounded up, raw files
+ * that Nova fetches keep an odd length. */
 static bool
 is_cut(struct job *j, struct verify_result *r)
 {
-	if (!j->recorded || j->record.file_size == (uint64_t)j->st.st_size)
+	if (!j->recorded || j->record.ino != j->st.st_ino ||
+		j->record.file_size == (uint64_t)j->st.st_size)
 		return false;
 	j->cut = true;
 	r->state = VERIFY_ROTTEN;

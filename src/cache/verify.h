@@ -55,7 +55,10 @@ struct verify_result {
  * pages were dropped. The record is told the outcome; a pass that is cancelled
  * (ERR_CANCELLED) leaves in it where to go on. A base without a record, or one
  * whose record has no digest, is given that, if it looks raw (else
- * ERR_DENIED); an extended copy without one is compared with its image.
+ * ERR_DENIED), is not empty (ERR_CORRUPT) and nobody is writing it (ERR_BUSY);
+ * an extended copy without one is compared with its image. Where another file
+ * has taken the place of the recorded one it has to hold the same, but for
+ * blank bases and copies whose file system has grown: these are adopted.
  */
 int verify_run(const struct verify_request *rq, struct verify_result *ret,
 	struct err *e);

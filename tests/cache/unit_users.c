@@ -278,6 +278,13 @@ START_TEST(who_holds_a_file)
 	ck_assert_int_eq(holders_ask(fd), HOLDERS_HELD);
 	close(other);
 	ck_assert_int_eq(holders_ask(fd), free_is);
+	ck_assert(!holders_writing(fd));
+	other = open("held", O_RDONLY);
+	ck_assert(!holders_writing(fd));
+	close(other);
+	other = open("held", O_WRONLY);
+	ck_assert(holders_writing(fd) == (free_is == HOLDERS_FREE));
+	close(other);
 	close(fd);
 }
 END_TEST
