@@ -352,7 +352,8 @@ int byre_cache_spawn(struct byre_cache *c, const char *id, const char *target,
 int byre_cache_pin(struct byre_cache *c, const char *id, int pinned,
 	struct byre_error *e);
 
-/* Removes what there is of the image, unless something uses it: BYRE_BUSY. */
+/* Removes what there is of the image, unless something uses it, or another
+ * host that shares the storage may: BYRE_BUSY. */
 int byre_cache_purge(struct byre_cache *c, const char *id,
 	const struct byre_watch *watch, struct byre_error *e);
 

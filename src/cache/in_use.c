@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "cache/holders.h"
+#include "cache/hosts.h"
 
 static int
 busy(const char *name, const char *what, const char *who, struct err *e)
@@ -22,8 +23,8 @@ busy(const char *name, const char *what, const char *who, struct err *e)
 }
 
 static int
-refuse_held(const struct store *s, const char *name, const struct watch *w,
-	struct err *e)
+refuse_held(const struct store *s, const char *name, const struct stat *known,
+	const struct watch *w, struct err *e)
 {
 	CLEANUP_FD int fd = -1;
 	enum holders_answer a;
@@ -35,6 +36,13 @@ refuse_held(const struct store *s, const char *name, const struct watch *w,
 		return -1;
 	if (fd < 0)
 		return 0;
+	if (st.st_ino != known->st_ino || st.st_dev != known->st_dev ||
+		st.st_mtim.tv_sec != known->st_mtim.tv_sec ||
+		st.st_mtim.tv_nsec != known->st_mtim.tv_nsec) {
+		err_set(e, ERR_BUSY, "was touched since the search for its "
+			"users began");
+		return err_file(e, name);
+	}
 	a = holders_ask(fd);
 	if (a == HOLDERS_FREE)
 		return 0;
@@ -56,7 +64,7 @@ in_use_refuse(const struct store *s, const struct users *u, const char *name,
 
 	if (a.disks)
 		return busy(name, "is used by", a.disk, e);
-	return S_ISREG(st->st_mode) ? refuse_held(s, name, w, e) : 0;
+	return S_ISREG(st->st_mode) ? refuse_held(s, name, st, w, e) : 0;
 }
 
 int
@@ -66,4 +74,21 @@ in_use_refuse_dark(const struct users *u, const char *name, struct err *e)
 		return 0;
 	return busy(name, "may be used by a disk that cannot be read:",
 		u->dark[0].disk, e);
+}
+
+int
+in_use_refuse_shared(const struct store *s, const char *const *known, size_t n,
+	const char *name, struct err *e)
+{
+	char host[HOSTS_NAME];
+	struct timespec now;
+
+	if (store_now(s, &now, e) ||
+		hosts_scan(s, known, n, now.tv_sec, host, e))
+		return -1;
+	if (*host == '\0')
+		return 0;
+	err_set(e, ERR_BUSY, "may be used by host %s, which shares the "
+		"storage", host);
+	return err_file(e, name);
 }

@@ -9,8 +9,10 @@
 #include "cache/store.h"
 #include "cache/users.h"
 
-/* ERR_BUSY if a disk is built on it, or another process of this host has it
- * open or locked; this process must not have it open. */
+/* ERR_BUSY if a disk is built on it, another process of this host has it open
+ * or locked, or it was touched or replaced since st was taken, before the
+ * search for users began: Nova touches a base before it takes the lock. This
+ * process must not have it open. */
 int in_use_refuse(const struct store *s, const struct users *u,
 	const char *name, const struct stat *st, const struct watch *w,
 	struct err *e);
@@ -18,5 +20,9 @@ int in_use_refuse(const struct store *s, const struct users *u,
  * tells nothing: anybody's may be copied back in time. */
 int in_use_refuse_dark(const struct users *u, const char *name,
 	struct err *e);
+/* ERR_BUSY if another host shares the storage (hosts_scan), known: those whose
+ * instances are all seen here. The store was opened with create. */
+int in_use_refuse_shared(const struct store *s, const char *const *known,
+	size_t n, const char *name, struct err *e);
 
 #endif

@@ -81,7 +81,9 @@ check_users(const struct job *j, const struct users *u, struct err *e)
 		if (in_use_refuse(j->rq->store, u, j->v[i]->name, &j->v[i]->st,
 			    j->rq->watch, e))
 			return -1;
-	return in_use_refuse_dark(u, j->image, e);
+	return in_use_refuse_dark(u, j->image, e) ||
+		in_use_refuse_shared(j->rq->store, j->rq->hosts, j->rq->n_hosts,
+			j->image, e) ? -1 : 0;
 }
 
 static int

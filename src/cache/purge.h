@@ -17,6 +17,8 @@ struct purge_request {
 	size_t n_roots;
 	const char *const *ignore;
 	size_t n_ignore;
+	const char *const *hosts;  /* hosts_scan's known ones */
+	size_t n_hosts;
 	bool wait;
 	const struct watch *watch;
 	const struct journal *journal;
@@ -31,7 +33,7 @@ struct purge_result {
  * Unlinks <sha1>, what Nova left of its making, and its sized copies, with
  * their records, each under its lock. Age and pins do not count. If any of
  * them is used by a disk, held by a process, or may be used by a disk that
- * cannot be read, none goes: ERR_BUSY. An image of which there is nothing is
+ * cannot be read or by another host, none goes: ERR_BUSY. An image of which there is nothing is
  * ERR_IO ENOENT.
  */
 int purge_run(const struct purge_request *rq, struct purge_result *ret,

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cache/hosts.h"
 #include "cache/in_use.h"
 #include "cache/record.h"
 #include "cache/store_lock.h"
@@ -63,22 +62,6 @@ replace(const struct repair_request *rq, struct repair_result *ret,
 }
 
 static int
-refuse_shared(const struct repair_request *rq, struct err *e)
-{
-	char host[HOSTS_NAME];
-	struct timespec now;
-
-	if (store_now(rq->store, &now, e) ||
-		hosts_scan(rq->store, rq->hosts, rq->n_hosts, now.tv_sec, host,
-			e))
-		return -1;
-	if (*host)
-		return err_set(e, ERR_BUSY, "may be used by host %s, which "
-			"shares the storage", host);
-	return 0;
-}
-
-static int
 refuse_used(const struct repair_request *rq, const struct stat *st,
 	struct err *e)
 {
@@ -98,7 +81,8 @@ refuse_used(const struct repair_request *rq, const struct stat *st,
 	bad = in_use_refuse(rq->store, &u, rq->name, st, rq->watch, e) ||
 		in_use_refuse_dark(&u, rq->name, e);
 	users_free(&u);
-	return bad ? -1 : refuse_shared(rq, e);
+	return bad ? -1 : in_use_refuse_shared(rq->store, rq->hosts,
+		rq->n_hosts, rq->name, e);
 }
 
 static int

@@ -22,6 +22,8 @@ run(const struct options_args *a, struct store *s, struct purge_result *ret,
 		.n_roots = a->roots.n,
 		.ignore = a->ignore_disks.v,
 		.n_ignore = a->ignore_disks.n,
+		.hosts = a->hosts.v,
+		.n_hosts = a->hosts.n,
 		.wait = !a->no_wait,
 	};
 	struct journal journal;

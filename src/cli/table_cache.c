@@ -58,6 +58,7 @@ static const struct options_spec purge_rows[] = {
 	ROWS_STORE,
 	ROW_ROOTS,
 	ROW_IGNORE_DISK,
+	ROW_HOST,
 	ROW_NO_WAIT,
 	ROW_LOG,
 	ROW_QUIET,

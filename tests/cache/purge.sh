@@ -72,6 +72,13 @@ kill $pid
 wait $pid 2>/dev/null
 expect 0 cache purge img -q
 
+# a host that shares the storage may use it unseen
+fresh
+printf '{"elsewhere": %s.5}' "$(date +%s)" >"$inst/compute_nodes"
+stays "*: may be used by host elsewhere*"
+expect 0 cache purge img -q --host elsewhere
+absent "$b"
+
 # a disk that cannot be read may use anything, unless somebody knows better
 fresh
 "$byre" create -f qcow2 -u -b "$b" -F raw "$inst/uuid-1/disk" 20M || exit 99

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache/in_use.h"
 #include "tests/cache/users_tree.h"
 #include "tests/unit/tmpdir.h"
 
@@ -204,6 +205,26 @@ START_TEST(a_raw_disk_hides_nothing_of_others)
 }
 END_TEST
 
+START_TEST(touched_is_used)
+{
+	struct tree t;
+	struct stat st;
+	struct err e = {0};
+
+	make_tree("p", &t);
+	scan(&t, NULL);
+	ck_assert_int_eq(stat("_base/" A, &st), 0);
+	ck_assert_int_eq(in_use_refuse(&t.s, &t.u, A, &st, NULL, &e), 0);
+	st.st_mtim.tv_sec--;
+	ck_assert_int_eq(in_use_refuse(&t.s, &t.u, A, &st, NULL, &e), -1);
+	ck_assert_int_eq(e.kind, ERR_BUSY);
+	st.st_mtim.tv_sec++;
+	st.st_ino++;
+	ck_assert_int_eq(in_use_refuse(&t.s, &t.u, A, &st, NULL, &e), -1);
+	drop_tree(&t);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -220,6 +241,7 @@ main(void)
 	tcase_add_test(t, names_that_lead_nowhere);
 	tcase_add_test(t, the_time_is_that_of_what_is_dark);
 	tcase_add_test(t, a_raw_disk_hides_nothing_of_others);
+	tcase_add_test(t, touched_is_used);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
