@@ -59,6 +59,19 @@ mark(struct clean_result *r, const struct clean_list *l, bool used,
 	return 0;
 }
 
+/* A base that was made anew in the place of another has another inode; a
+ * record, also that of the former, tells since when the name has been there. */
+static int64_t
+born(const struct store *s, const struct entry *en)
+{
+	int64_t at = en->regular ? clean_remove_born(s->base_fd, en->name) : 0;
+
+	return at && en->record.created > 0
+		? (int64_t)units_min((uint64_t)at,
+			(uint64_t)en->record.created)
+		: at;
+}
+
 static int
 list_files(const struct clean_request *rq, struct clean_result *r,
 	struct err *e)
@@ -80,8 +93,7 @@ list_files(const struct clean_request *rq, struct clean_result *r,
 			.regular = en->regular,
 			.bytes = (uint64_t)en->st.st_blocks * 512,
 			.mtime = en->st.st_mtim,
-			.born = en->regular ? clean_remove_born(
-				rq->store->base_fd, en->name) : 0,
+			.born = born(rq->store, en),
 			.pinned = en->recorded && en->record.pinned,
 		};
 	}
@@ -236,6 +248,9 @@ count(struct clean_result *r)
 		r->removed_files++;
 		r->removed_bytes += r->v[i].bytes;
 	}
+	/* what the plan let go may have stayed */
+	r->sums.lacking = r->sums.needed > r->removed_bytes
+		? r->sums.needed - r->removed_bytes : 0;
 }
 
 int

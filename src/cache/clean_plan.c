@@ -76,14 +76,17 @@ clean_plan_aged(const struct clean_plan_file *f,
 	return age_of(f, l) >= limit_of(f, l);
 }
 
-/* The first of the unreadable disks that may name it. */
+/* The first of the unreadable disks that may name it. A time that is older
+ * than the inode came with a copy: who moves a cache to another file system
+ * gives every base a new birth. */
 static const struct users_dark *
 darkness(const struct clean_plan_file *f, const struct clean_plan_limits *l)
 {
+	bool told = f->born && f->mtime.tv_sec >= f->born;
 	size_t i;
 
 	for (i = 0; i < l->n_dark; i++)
-		if (f->born == 0 || l->dark[i].changed == INT64_MAX ||
+		if (!told || l->dark[i].changed == INT64_MAX ||
 			f->born - BORN_SLACK <= l->dark[i].changed)
 			return &l->dark[i];
 	return NULL;
@@ -117,7 +120,8 @@ clean_plan_spare(struct clean_plan_file *f, const struct clean_plan_limits *l)
 	if (*l->shared && !f->listed_unused)
 		return verdict(f, CLEAN_PLAN_KEEP, "host %s shares the storage",
 			l->shared);
-	d = f->listed_unused || is_leftover(f->kind) ? NULL : darkness(f, l);
+	/* what other hosts do not use may be used here */
+	d = is_leftover(f->kind) ? NULL : darkness(f, l);
 	if (d)
 		return verdict(f, CLEAN_PLAN_KEEP, "disk %s cannot be read and "
 			"may use it", err_quote(q, sizeof(q), d->disk,
@@ -195,7 +199,7 @@ clean_plan_make(struct clean_plan_file *v, size_t n,
 		else if (spare && !is_leftover(v[i].kind))
 			spare[k++] = &v[i];
 	}
-	need = needed(l, ret->bytes);
+	need = ret->needed = needed(l, ret->bytes);
 	if (k > 1)
 		qsort(spare, k, sizeof(*spare), by_use);
 	for (i = 0; i < k && ret->removed < need; i++) {

@@ -29,9 +29,11 @@ struct clean_plan_file {
 	bool regular;
 	uint64_t bytes;        /* on disk */
 	struct timespec mtime; /* the last use, by Nova's rule */
-	int64_t born;          /* of its inode, seconds; 0: not known */
+	int64_t born;          /* when something of its name came to be, seconds:
+				* of its inode, or earlier; 0: not known */
 	bool pinned;
-	bool listed_used;      /* the caller says so, both */
+	bool listed_used;      /* the caller says so, both; unused: of other
+				* hosts */
 	bool listed_unused;
 	struct users_answer users;
 	int64_t holder;        /* a process that has it open; 0: none */
@@ -61,6 +63,7 @@ struct clean_plan_limits {
 struct clean_plan_sums {
 	uint64_t bytes;   /* of all files, before */
 	uint64_t removed; /* bytes that go */
+	uint64_t needed;  /* bytes that budget or watermarks want to go */
 	uint64_t lacking; /* bytes more that should have gone for budget or
 			   * watermarks, and may not */
 };

@@ -125,25 +125,23 @@ is_pinned(struct batch *b, struct clean_plan_file *f, struct err *e)
 
 /* The file as it is now, judged again; true if it may go. */
 static bool
-judge(struct batch *b, size_t i, int fd, const struct stat *st, struct err *e)
+judge(struct batch *b, size_t i, int fd, struct err *e)
 {
 	const struct stat *planned = &b->r->entries.v[i].st;
 	struct clean_plan_file *f = &b->r->v[i];
+	struct stat st;
 
-	if (st->st_ino != planned->st_ino || st->st_dev != planned->st_dev) {
-		keep(f, "it is another file by now");
-		return false;
-	}
-	f->mtime = st->st_mtim;
-	f->users = users_of(&b->users, f->name, st);
-	f->holder = 0;
 	if (is_pinned(b, f, e)) {
 		keep_err(f, e);
 		return false;
 	}
+	f->holder = 0;
 	switch (holders_ask(fd)) {
 	case HOLDERS_HELD:
 		keep(f, "open or locked in another process");
+		/* in use, though /proc did not show it */
+		if (layout_is_base(f->kind))
+			f->verdict = CLEAN_PLAN_TOUCH;
 		return false;
 	case HOLDERS_UNTOLD:
 		if (!b->holders_known &&
@@ -153,11 +151,23 @@ judge(struct batch *b, size_t i, int fd, const struct stat *st, struct err *e)
 			return false;
 		}
 		b->holders_known = true;
-		f->holder = holders_of(&b->holders, st->st_ino);
+		f->holder = holders_of(&b->holders, planned->st_ino);
 		break;
 	case HOLDERS_FREE:
 		break;
 	}
+	/* last, for Nova touches a base and only then takes its lock */
+	if (fstat(fd, &st)) {
+		err_sys(e, errno, "cannot look at");
+		keep_err(f, e);
+		return false;
+	}
+	if (st.st_ino != planned->st_ino || st.st_dev != planned->st_dev) {
+		keep(f, "it is another file by now");
+		return false;
+	}
+	f->mtime = st.st_mtim;
+	f->users = users_of(&b->users, f->name, &st);
 	if (!clean_plan_spare(f, &b->l))
 		return false;
 	if (!f->for_room && !clean_plan_aged(f, &b->l)) {
@@ -175,6 +185,22 @@ note_err(struct batch *b, const struct err *e)
 	watch_note(b->rq->watch, err_text(e, line, sizeof(line)));
 }
 
+/* Found in use only now. */
+static void
+touch_late(struct batch *b, const struct clean_plan_file *f)
+{
+	const struct clean_request *rq = b->rq;
+	struct err e = {0};
+
+	if (store_touch(rq->store, f->name, rq->watch, &e)) {
+		note_err(b, &e);
+		return;
+	}
+	b->r->touched++;
+	journal_tell(rq->journal, (struct journal_event){.what = "touched",
+		.name = f->name, .why = f->why, .bytes = f->bytes});
+}
+
 static void
 remove_file(struct batch *b, size_t i)
 {
@@ -183,9 +209,8 @@ remove_file(struct batch *b, size_t i)
 	char why[CLEAN_PLAN_WHY];
 	CLEANUP_FD int fd = -1;
 	struct err e = {0};
-	struct stat st;
 
-	if (store_file(rq->store->base_fd, f->name, O_RDONLY, &fd, &st, &e)) {
+	if (store_file(rq->store->base_fd, f->name, O_RDONLY, &fd, NULL, &e)) {
 		keep_err(f, &e);
 		return;
 	}
@@ -195,11 +220,9 @@ remove_file(struct batch *b, size_t i)
 		return;
 	}
 	memcpy(why, f->why, sizeof(why));
-	if (!judge(b, i, fd, &st, &e)) {
-		/* found in use only now */
-		if (f->verdict == CLEAN_PLAN_TOUCH &&
-			store_touch(rq->store, f->name, rq->watch, &e) == 0)
-			b->r->touched++;
+	if (!judge(b, i, fd, &e)) {
+		if (f->verdict == CLEAN_PLAN_TOUCH)
+			touch_late(b, f);
 		return;
 	}
 	if (unlinkat(rq->store->base_fd, f->name, 0)) {
@@ -358,7 +381,10 @@ note_of(const struct clean_request *rq, const struct err *e)
 static int
 remove_staged(void *arg, const char *name, struct err *e)
 {
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	/* the byte that its maker locks: others may be QEMU's, where a maker
+	 * died after the file had got its final name too */
+	struct flock first = {.l_type = F_WRLCK, .l_whence = SEEK_SET,
+		.l_len = 1};
 	struct leftovers *lo = arg;
 	int dirfd = lo->rq->store->staging_fd;
 	CLEANUP_FD int fd = -1;
@@ -373,7 +399,7 @@ remove_staged(void *arg, const char *name, struct err *e)
 	}
 	if (fd < 0)
 		return 0;
-	if (fcntl(fd, F_OFD_SETLK, &whole) &&
+	if (fcntl(fd, F_OFD_SETLK, &first) &&
 		(errno == EAGAIN || errno == EACCES ||
 			lo->now - st.st_mtime < STAGE_AGE))
 		return 0;

@@ -270,6 +270,9 @@ write_record(struct job *j, const struct stat *st)
 	r.used = r.created;
 	if (rq->replaces) {
 		r.kind = rq->replaces->kind;
+		/* disks that cannot be read may be older than the new file */
+		if (rq->replaces->created > 0)
+			r.created = rq->replaces->created;
 		r.pinned = rq->replaces->pinned;
 	}
 	if (j->adopted) {

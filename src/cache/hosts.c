@@ -43,9 +43,11 @@ hosts_decode(const char *text, const char *self, const char *const *known,
 	size_t i;
 
 	ret[0] = '\0';
-	/* Nova makes the file before it fills it */
-	if (text[strspn(text, " \t\r\n")] == '\0')
+	/* Nova truncates the file, each time, before it fills it */
+	if (text[strspn(text, " \t\r\n")] == '\0') {
+		snprintf(ret, HOSTS_NAME, "(%s is empty)", HOSTS_FILE);
 		return;
+	}
 	if (json_members(text, &o, NULL)) {
 		snprintf(ret, HOSTS_NAME, "(%s is not understood)",
 			HOSTS_FILE);

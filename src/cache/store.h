@@ -81,7 +81,7 @@ int store_give(const struct store *s, int fd, struct err *e);
 /*
  * A file in staging: a random name that begins with `name`, empty, 0644, owned
  * by _base's owner, with an OFD write lock on its first byte as long as the fd
- * is open: what can be locked as a whole belongs to nobody alive.
+ * is open: where that can be locked it belongs to nobody alive.
  */
 struct store_stage {
 	int fd;

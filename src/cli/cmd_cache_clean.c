@@ -160,6 +160,10 @@ put_text(const struct options_args *a, const struct clean_result *r,
 	buf_fmt(out, "%s %" PRIu64 " files, %" PRIu64 " bytes\n",
 		a->dry_run ? "would remove" : "removed", r->removed_files,
 		r->removed_bytes);
+	if (*r->shared)
+		buf_fmt(out, "host %s shares the storage, so that bases stay "
+			"(if its instances are seen here: --host)\n",
+			r->shared);
 	if (r->sums.lacking)
 		buf_fmt(out, "%" PRIu64 " bytes more are wanted, and nothing "
 			"else may go\n", r->sums.lacking);

@@ -140,6 +140,18 @@ here open
 [ "$(idle open)" -lt 3600 ] || fail "an open base is not touched"
 exec 7<&-
 touch -d '3 days ago' "$inst/_base/$(name open)"
+exec 7<"$inst/_base/$(name open)"
+# (/proc of a name space of its own does not show it, a lease does)
+if unshare -pf --mount-proc true 2>unshare.err &&
+	[ "$(stat -f -c %T "$inst")" != nfs ]; then
+	unshare -pf --mount-proc "$byre" cache clean --instances "$inst" \
+		--log text >out 2>err || fail "in a name space: $(cat err)"
+	here open
+	[ "$(idle open)" -lt 3600 ] || fail "a base open elsewhere: no touch"
+	grep -q "^byre: cache: touched $(name open)" err || fail "$(cat err)"
+fi
+exec 7<&-
+touch -d '3 days ago' "$inst/_base/$(name open)"
 if command -v python3 >/dev/null; then
 	# as fasteners does: lockf on the whole of Nova's lock file
 	mkfifo go
@@ -152,8 +164,9 @@ open(sys.argv[3]).read()' "$inst/locks/nova-$(name open)" locked go &
 	while [ ! -e locked ]; do sleep 0.05; done
 	clean --dry-run
 	grep -q "^remove $(name open)" out || fail "no plan: $(cat out)"
-	clean
+	clean --budget 0
 	here open
+	grep -q 'bytes more are wanted' out || fail "lacking: $(cat out)"
 	: >go
 	wait $!
 fi
@@ -192,6 +205,8 @@ clean
 here shared
 clean --json
 [ "$(field shared-with out)" = other ] || fail "shared: $(cat out)"
+clean
+grep -q '^host other shares the storage' out || fail "shared: $(cat out)"
 clean --unused shared --dry-run
 grep -q "^remove $(name shared)" out || fail "--unused: $(cat out)"
 clean --host other
@@ -203,6 +218,10 @@ clean
 gone shared
 base shared '3 days'
 echo '{"other' >"$inst/compute_nodes"
+clean
+here shared
+# (that is what Nova leaves while it writes)
+: >"$inst/compute_nodes"
 clean
 here shared
 rm "$inst/compute_nodes"
@@ -241,6 +260,7 @@ rm -r "$inst/_base/$(name dir)" "$inst/_base/$(name link)" "$inst/_base/$nl" \
 	"$inst/_base/$(name left).info"
 
 # staged by nobody alive; the record of a base that is gone
+# (and one staged that had got its name already, with a guest on it)
 echo x >"$inst/_base/.byre/staging/somebody-0"
 mkdir "$inst/i2"
 for f in .disk.byre-0123abcd .disk.info.byre; do
@@ -251,10 +271,27 @@ cp data.raw "$inst/i2/.disk.byre-0123abcx"
 exec 7<"$inst/i2/.disk.info.byre"
 base lost
 rm "$inst/_base/$(name lost)"
+base named
+ln "$inst/_base/$(name named)" "$inst/_base/.byre/staging/named-1"
+if command -v python3 >/dev/null; then
+	python3 -c '
+import fcntl, sys
+f = open(sys.argv[1])
+fcntl.lockf(f, fcntl.LOCK_SH, 1, 100)
+open(sys.argv[2], "w").close()
+sys.stdin.read()' "$inst/_base/$(name named)" running <go &
+	pid=$!
+	exec 8>go
+	while [ ! -e running ]; do sleep 0.05; done
+fi
 clean --json
-[ "$(field removed-staging out)" = 2 ] || fail "staging: $(cat out)"
+[ "$(field removed-staging out)" = 3 ] || fail "staging: $(cat out)"
 [ "$(field removed-records out)" = 1 ] || fail "records: $(cat out)"
 gone lost
+here named
+exec 8>&-
+wait
+rm "$inst/_base/$(name named)"
 staged
 absent "$inst/i2/.disk.byre-0123abcd"
 [ -e "$inst/i2/.disk.info.byre" ] || fail "an open one went"

@@ -179,6 +179,16 @@ START_TEST(darkness_keeps_what_was_there)
 	ck_assert_int_eq(judge(f, l), CLEAN_PLAN_KEEP);
 	f.born = 5061;
 	ck_assert_int_eq(judge(f, l), CLEAN_PLAN_REMOVE);
+	/* that no other host uses it does not tell what this one does */
+	f.listed_unused = true;
+	f.born = 5060;
+	ck_assert_int_eq(judge(f, l), CLEAN_PLAN_KEEP);
+	f.listed_unused = false;
+	/* an inode younger than its time: a copy of what may be any age */
+	f.born = f.mtime.tv_sec + 1;
+	ck_assert_int_eq(judge(f, l), CLEAN_PLAN_KEEP);
+	f.born--;
+	ck_assert_int_eq(judge(f, l), CLEAN_PLAN_REMOVE);
 	f.born = 0;
 	ck_assert_int_eq(judge(f, l), CLEAN_PLAN_KEEP);
 	f.born = 900000;
@@ -209,6 +219,7 @@ START_TEST(budget_takes_the_oldest)
 	ck_assert(v[1].for_room && !v[4].for_room);
 	ck_assert_uint_eq(s.bytes, 500);
 	ck_assert_uint_eq(s.removed, 300);
+	ck_assert_uint_eq(s.needed, 250);
 	ck_assert_uint_eq(s.lacking, 0);
 	v[1].mtime.tv_sec = NOW - 10;
 	l.budget = 350;
@@ -266,7 +277,8 @@ shared(const char *text, const char *known)
 
 START_TEST(hosts_of_a_day)
 {
-	ck_assert_str_eq(shared("", NULL), "");
+	ck_assert_str_eq(shared("", NULL), "(compute_nodes is empty)");
+	ck_assert_int_eq(shared(" \n", NULL)[0], '(');
 	ck_assert_str_eq(shared("{}", NULL), "");
 	ck_assert_str_eq(shared("{\"self\": 1000000.5}", NULL), "");
 	ck_assert_str_eq(shared("{\"a.b\": 999999.25}", NULL), "a.b");

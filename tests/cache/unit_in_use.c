@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache/clean.h"
 #include "cache/in_use.h"
+#include "cache/record.h"
 #include "tests/cache/users_tree.h"
 #include "tests/unit/tmpdir.h"
 
@@ -205,6 +207,32 @@ START_TEST(a_raw_disk_hides_nothing_of_others)
 }
 END_TEST
 
+START_TEST(births_are_of_names)
+{
+	struct tree t;
+	struct clean_request rq = {.store = &t.s, .dry_run = true};
+	struct record rec = {.format = FORMAT_RAW, .created = 1000,
+		.kind = RECORD_ADOPTED};
+	struct clean_result r;
+	struct err e = {0};
+	struct stat st;
+
+	make_tree("n", &t);
+	ck_assert_int_eq(stat("_base/" A, &st), 0);
+	record_identify(&rec, &st);
+	ck_assert_int_eq(record_store(&t.s, A, &rec, &e), 0);
+	ck_assert_int_eq(clean_run(&rq, &r, &e), 0);
+	ck_assert_uint_eq(r.n, 2);
+	/* where births are told at all */
+	if (r.v[1].born) {
+		ck_assert_int_eq(r.v[0].born, 1000);
+		ck_assert_int_gt(r.v[1].born, 1000);
+	}
+	clean_free(&r);
+	drop_tree(&t);
+}
+END_TEST
+
 START_TEST(touched_is_used)
 {
 	struct tree t;
@@ -241,6 +269,7 @@ main(void)
 	tcase_add_test(t, names_that_lead_nowhere);
 	tcase_add_test(t, the_time_is_that_of_what_is_dark);
 	tcase_add_test(t, a_raw_disk_hides_nothing_of_others);
+	tcase_add_test(t, births_are_of_names);
 	tcase_add_test(t, touched_is_used);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

@@ -298,6 +298,7 @@ rot '2 blocks' '0 to 1048575' '8388608 to 9437183'
 # repaired, with a guest on the rotten one
 fresh
 cache pin img
+sed -i 's/"created": [0-9]*/"created": 1000000000/' "$records/$n.json"
 mkdir "$inst/uuid"
 cache spawn img "$inst/uuid/disk" -q || exit 99
 flip "$b" 100
@@ -332,6 +333,7 @@ same "$q" rotten.raw
 expect 0 cache verify
 [ "$(field pinned "$records/$n.json")" = true ] || fail "the pin is gone"
 [ "$(field image-id "$records/$n.json")" = img ] || fail "the id is gone"
+[ "$(field created "$records/$n.json")" = 1000000000 ] || fail "since when?"
 kill $pid
 wait $pid 2>/dev/null
 if [ -x "$top_builddir/byre-fetch" ]; then
