@@ -234,6 +234,7 @@ act(const struct clean_request *rq, struct clean_result *r,
 {
 	return touch(rq, r, e) || clean_remove_bases(rq, r, l, e) ||
 		clean_remove_staging(rq, r, e) ||
+		clean_remove_quarantine(rq, r, e) ||
 		clean_remove_records(rq, r, e) ? -1 : 0;
 }
 

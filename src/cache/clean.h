@@ -21,6 +21,7 @@
 
 #define CLEAN_MIN_AGE (24 * 3600)  /* seconds; Nova's defaults */
 #define CLEAN_MIN_AGE_RESIZED 3600
+#define CLEAN_QUARANTINE_AGE (30 * 24 * 3600) /* time to look at rot */
 
 struct clean_list {
 	const char *const *v;
@@ -55,6 +56,7 @@ struct clean_result {
 						* dry_run those that would go */
 	uint64_t touched;
 	uint64_t staging;  /* staged files of nobody alive */
+	uint64_t quarantine; /* what was there long enough */
 	uint64_t records;  /* of bases that are gone */
 	char shared[HOSTS_NAME];
 	struct users users;

@@ -465,6 +465,72 @@ clean_remove_staging(const struct clean_request *rq, struct clean_result *r,
 		e);
 }
 
+/* When the file got that name in quarantine (store_quarantine's); false for
+ * anything else. */
+static bool
+quarantined_at(const char *name, int64_t *ret)
+{
+	const char *hex = strrchr(name, '.'), *at = hex;
+
+	if (!hex || strlen(hex + 1) != 8 ||
+		strspn(hex + 1, "0123456789abcdef") != 8)
+		return false;
+	while (at > name && at[-1] >= '0' && at[-1] <= '9')
+		at--;
+	if (at == hex || hex - at > 18 || at == name || at[-1] != '.')
+		return false;
+	*ret = strtoll(at, NULL, 10);
+	return true;
+}
+
+/* A guest may run on it. Over NFS, where nobody can say, perhaps on another
+ * host, and it would lose its disk: there the file stays. */
+static int
+remove_quarantined(void *arg, const char *name, struct err *e)
+{
+	struct leftovers *lo = arg;
+	int dirfd = lo->rq->store->quarantine_fd;
+	int64_t age = lo->rq->min_age > CLEAN_QUARANTINE_AGE
+		? lo->rq->min_age : CLEAN_QUARANTINE_AGE, at;
+	CLEANUP_FD int fd = -1;
+	struct err why = {0};
+	struct stat st;
+
+	if (watch_cancelled(lo->rq->watch))
+		return err_set(e, ERR_CANCELLED, "cancelled");
+	if (!quarantined_at(name, &at) || (int64_t)lo->now - at < age)
+		return 0;
+	if (store_file(dirfd, name, O_RDONLY, &fd, &st, &why)) {
+		note_of(lo->rq, &why);
+		return 0;
+	}
+	if (fd < 0 || holders_ask(fd) != HOLDERS_FREE)
+		return 0;
+	if (unlinkat(dirfd, name, 0)) {
+		err_sys(&why, errno, "cannot remove");
+		err_file(&why, name);
+		note_of(lo->rq, &why);
+		return 0;
+	}
+	lo->r->quarantine++;
+	journal_tell(lo->rq->journal, (struct journal_event){
+		.what = "removed", .name = name, .why = "rotten, long ago",
+		.bytes = (uint64_t)st.st_blocks * 512});
+	return 0;
+}
+
+int
+clean_remove_quarantine(const struct clean_request *rq, struct clean_result *r,
+	struct err *e)
+{
+	struct leftovers lo = {rq, r, time(NULL)};
+
+	if (rq->store->quarantine_fd < 0)
+		return 0;
+	return each_name(rq->store->quarantine_fd, "quarantine",
+		remove_quarantined, &lo, e);
+}
+
 /* <name>.json or <name>.leaves; false for anything else. */
 static bool
 base_of_record(const char *file, char *ret)

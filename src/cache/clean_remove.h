@@ -16,6 +16,10 @@ int clean_remove_bases(const struct clean_request *rq, struct clean_result *r,
  * nobody has open. */
 int clean_remove_staging(const struct clean_request *rq,
 	struct clean_result *r, struct err *e);
+/* What has been in quarantine for CLEAN_QUARANTINE_AGE, or for the least age
+ * where that is longer, and nobody has open by the kernel's word. */
+int clean_remove_quarantine(const struct clean_request *rq,
+	struct clean_result *r, struct err *e);
 /* Records of bases that are not there, under their locks. */
 int clean_remove_records(const struct clean_request *rq,
 	struct clean_result *r, struct err *e);

@@ -115,6 +115,7 @@ put_json(const struct options_args *a, const struct clean_result *r,
 	json_u64(&j, "lacking-size", r->sums.lacking);
 	json_u64(&j, "touched", r->touched);
 	json_u64(&j, "removed-staging", r->staging);
+	json_u64(&j, "removed-quarantined", r->quarantine);
 	json_u64(&j, "removed-records", r->records);
 	if (*r->shared)
 		json_str(&j, "shared-with", r->shared);

@@ -300,6 +300,32 @@ exec 7<&-
 clean
 absent "$inst/i2/.disk.info.byre"
 
+# what was rotten long ago, unless somebody runs on it
+q=$inst/_base/.byre/quarantine
+now=$(date +%s)
+for at in $((now - 31 * 86400)) $((now - 29 * 86400)) $((now + 100)); do
+	cp data.raw "$q/$(name rot).$at.0123abcd"
+done
+old=$q/$(name rot).$((now - 31 * 86400)).0123abcd
+cp data.raw "$q/kept.by.somebody"
+exec 7<"$old"
+clean
+[ -e "$old" ] || fail "an open one went"
+exec 7<&-
+clean --min-age never
+[ -e "$old" ] || fail "it went although nothing is to go"
+clean --log text --json
+if [ -e "$old" ]; then
+	echo "no leases here: quarantine is not emptied"
+else
+	grep -q "removed $(name rot).*: rotten, long ago" err ||
+		fail "not told: $(cat err)"
+	[ "$(field removed-quarantined out)" = 1 ] || fail "$(cat out)"
+fi
+rm -f "$old"
+[ "$(ls "$q" | wc -l)" -eq 3 ] || fail "quarantine holds $(ls "$q")"
+rm "$q"/*
+
 # budget and watermarks: the longest unused first, and ages do not matter
 for n in 1 2 3 4; do
 	base "b$n" "$((10 - n)) minutes"
