@@ -21,7 +21,10 @@ has_case() {
 			grep -qF "tcase_add_test(t, $2);" "$1"
 		;;
 	*.img) grep -qxF "image $2" "$1" ;;
-	*.py) grep -q "^def $2(" "$1" && grep -q "^[[:space:]].*\<$2(" "$1" ;;
+	*.py)
+		grep -q "^[[:space:]]*def $2(" "$1" &&
+			grep -v "def $2(" "$1" | grep -q "^[[:space:]].*\<$2("
+		;;
 	*)
 		# a function that is called, or a comment: up to the next one
 		# at the margin there is a check
