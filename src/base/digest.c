@@ -10,6 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* From the cache XXH3 is bound by computing: unrolled, which GCC's -O2 leaves
+ * out, it is half as fast again. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("unroll-loops")
+#endif
+
 /* The one user of xxhash; inlined, so no library is linked. On x86 its AVX2
  * form, which is three times as fast, is built too and chosen at run time. */
 #if defined(__x86_64__) && !defined(__AVX2__)
