@@ -86,7 +86,7 @@ sink_null_open(struct sink *s, uint64_t size, struct err *e)
 {
 	(void)e;
 	*s = (struct sink){
-		.ops = &null_ops, .unit = 4096, .size = size, .fresh = true,
+		.ops = &null_ops, .unit = 1, .size = size, .fresh = true,
 		.reserve_from = UINT64_MAX};
 	return 0;
 }
