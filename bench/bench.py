@@ -34,6 +34,7 @@ import tempfile
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import bench_cache  # noqa: E402
 import bench_chains  # noqa: E402
 
 NBD = "nbdcopy {zero} -- [ qemu-nbd -r -f {fmt} {src} ] {dst}"
@@ -500,6 +501,7 @@ def markdown(result):
         out += ["", "What a digest adds (durable, existing target): "
                 + "; ".join(f"{e['title']} {1 / e['ratio']:.3f}x"
                             for e in result["extras"] if "ratio" in e) + "."]
+    out += bench_cache.markdown(result["cache"])
     worst = [p["rss"] for e in result["rows"] for p in e["programs"]
              if p["kind"] == "byre" and e["mode"] != "read"]
     if worst:
@@ -547,9 +549,17 @@ def main():
     p.add_argument("--work", help="where outputs go (default: beside them)")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--loops", type=int, default=200)
-    p.add_argument("--rows", default="1,2,3,4,5,6,7,8,9,11,12,13")
+    p.add_argument("--rows",
+                   default="1,2,3,4,5,6,7,8,9,11,12,13,14,15,16,17")
     p.add_argument("--match", default="",
                    help="only titles holding this: plain, (fresh)")
+    p.add_argument("--instances", type=int, default=10000, help="row 16")
+    p.add_argument("--bases", type=int, default=500, help="row 16")
+    p.add_argument("--sample", type=int, default=300,
+                   help="row 16: disks that qemu-img looks at in a round")
+    p.add_argument("--verify-mb", type=int, default=2048, help="row 17")
+    p.add_argument("--reader", help="row 17: made of bench/read.c")
+    p.add_argument("--synctime", help="rows 14, 15: of bench/synctime.c")
     p.add_argument("--no-xfs", action="store_true")
     p.add_argument("--commit", help="recorded (default: git describe)")
     p.add_argument("--json", help="write all numbers here")
@@ -560,19 +570,24 @@ def main():
     if os.sep in bench.byre:
         bench.byre = os.path.abspath(bench.byre)
     Run.helper = os.path.abspath(bench.run)
+    beside = os.path.dirname(Run.helper)
+    bench.reader = os.path.abspath(
+        bench.reader or os.path.join(beside, "bench_read"))
+    bench.synctime = os.path.abspath(
+        bench.synctime or os.path.join(beside, ".libs/bench_synctime.so"))
     bench.images = os.path.abspath(bench.images)
     bench.touch = os.stat(os.path.join(bench.images,
                                        "fs.raw")).st_blocks * 512
     wanted = {int(n) for n in bench.rows.split(",")}
     with tempfile.TemporaryDirectory(
-            prefix="byre-bench-", dir=bench.work
-            or os.path.dirname(bench.images)) as work, \
+            prefix="byre-bench-", dir=os.path.abspath(
+                bench.work or os.path.dirname(bench.images))) as work, \
             tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
         bench.work, bench.memory = work, memory
         with xfs_mount(bench, wanted & {1, 3, 4} and not bench.no_xfs) \
                 as bench.xfs:
             result = {"machine": machine(bench), "rows": [], "loops": [],
-                      "extras": []}
+                      "extras": [], "cache": []}
             for row in convert_rows(bench):
                 shown = f"{row.title} ({row.mode})"
                 if row.number in wanted and bench.match in shown:
@@ -590,6 +605,7 @@ def main():
             result["loops"] = loops(bench, bench.loops)
         if 9 in wanted:
             result["extras"] = extras(bench, bench.rounds)
+        result["cache"] = bench_cache.rows(bench, Run, wanted)
     if bench.json:
         with open(bench.json, "w", encoding="utf-8") as f:
             json.dump(result, f, indent=1)
