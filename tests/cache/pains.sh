@@ -22,8 +22,9 @@ has_case() {
 		;;
 	*.img) grep -qxF "image $2" "$1" ;;
 	*.py)
-		grep -q "^[[:space:]]*def $2(" "$1" &&
-			grep -v "def $2(" "$1" | grep -q "^[[:space:]].*\<$2("
+		# a key of the table of cases, which lies beside it
+		grep -q "^    \"$2\": " "${1%.py}_cases.py" &&
+			grep -qw CASES.items "$1"
 		;;
 	*)
 		# a function that is called, or a comment: up to the next one
