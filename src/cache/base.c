@@ -64,7 +64,8 @@ check_record(const struct store *s, const char *name, bool verify,
 		return err_set(e, same ? ERR_CORRUPT : ERR_MISMATCH, "is %"
 			PRIu64 " bytes long, its record says %" PRIu64,
 			(uint64_t)b->st.st_size, r->file_size);
-	if (r->rotten)
+	/* what another file holds is about to be read */
+	if (r->rotten && (same || !r->has_digest))
 		return err_set(e, ERR_CORRUPT, "%" PRIu64 " of its blocks are "
 			"rotten, the last verification says", r->rotten);
 	b->format = r->format;
@@ -84,6 +85,7 @@ check_record(const struct store *s, const char *name, bool verify,
 	if (store_settle(s, name, b->fd, e))
 		return -1;
 	record_identify(r, &b->st);
+	r->rotten = r->verify_at = 0;
 	return record_store(s, name, r, e);
 }
 

@@ -229,6 +229,13 @@ rot '1 blocks' '8388608 to 9437183'
 [ "$(field file-size "$records/$n.json")" -eq 12584448 ] || fail "forgotten"
 expect 4 cache verify img --repair --from longer.raw
 same "$b" longer.raw
+# and one that rotted and was made anew is built on
+flip "$b" 5
+expect 3 cache verify img
+expect 1 cache spawn img "$inst/uuid3/disk"
+anew longer.raw "$n"
+expect 0 cache spawn img "$inst/uuid3/disk"
+[ "$(field rotten "$records/$n.json")" -eq 0 ] || fail "rotten still"
 
 # a qcow2 that was kept: its data, its header
 fresh
