@@ -16,6 +16,7 @@
 #include "base/units.h"
 #include "base/zero.h"
 #include "format/chain_read.h"
+#include "format/qcow2_check.h"
 #include "format/qcow2_guest_int.h"
 
 int
@@ -79,14 +80,41 @@ store_after_all(struct qcow2_guest *g)
 	(void)qcow2_guest_finish(g, &ignored);
 }
 
+/* Counts that did not fit into the cache went to the file, and then nothing
+ * came to refer to what they count. Any head of a plan is a good image but for
+ * such leaks; one that has other faults is left alone. */
+static void
+give_back_leaks(struct qcow2_guest *g)
+{
+	struct image *im = g->d.chain->im[0];
+	struct qcow2_check_request q = {.durable = g->edit.durable};
+	struct qcow2_check_result r;
+	struct qcow2_header h;
+	struct err ignored;
+
+	qcow2_edit_close(&g->d);
+	if (qcow2_reload(im, &ignored) < 0)
+		return;
+	h = qcow2_of(im)->h;
+	if (qcow2_check(im->file, &h, &q, &r, &ignored) < 0 || r.eno ||
+		r.errors || r.corruptions || r.leaks == 0)
+		return;
+	q.fix = QCOW2_FIX_LEAKS;
+	(void)qcow2_check(im->file, &h, &q, &r, &ignored);
+}
+
 void
 qcow2_guest_close(struct qcow2_guest *g)
 {
 	if (!g)
 		return;
 	forget_tables(g);
-	if (g->record.marked && !g->d.plan.failed)
-		store_after_all(g);
+	if (!g->d.plan.failed) {
+		if (g->d.refs.written)
+			give_back_leaks(g);
+		if (g->record.marked)
+			store_after_all(g);
+	}
 	qcow2_record_close(&g->record);
 	qcow2_edit_close(&g->d);
 	free(g->table);
@@ -421,9 +449,11 @@ qcow2_guest_settle(struct qcow2_guest *g, struct err *e)
 		write_tables(g, false, e) < 0)
 		return -1;
 	forget_tables(g);
-	if (d->n_drop && qcow2_edit_settle(d, e) < 0)
+	if ((d->n_drop && qcow2_edit_settle(d, e) < 0) ||
+		plan_run(&d->plan, e) < 0)
 		return -1;
-	return plan_run(&d->plan, e);
+	d->refs.written = false;
+	return 0;
 }
 
 int
@@ -431,7 +461,9 @@ qcow2_guest_finish(struct qcow2_guest *g, struct err *e)
 {
 	if (qcow2_record_store(&g->record, &g->d, e) < 0 ||
 		qcow2_refs_flush(&g->d.refs, e) < 0 ||
-		plan_barrier(&g->d.plan, "done", e) < 0)
+		plan_barrier(&g->d.plan, "done", e) < 0 ||
+		plan_run(&g->d.plan, e) < 0)
 		return -1;
-	return plan_run(&g->d.plan, e);
+	g->d.refs.written = false;
+	return 0;
 }

@@ -67,7 +67,8 @@ int qcow2_guest_settle(struct qcow2_guest *g, struct err *e);
 int qcow2_guest_finish(struct qcow2_guest *g, struct err *e);
 /* Without a finish: what was settled stays, and bitmaps that record are stored
  * with all that may have been written, but after a barrier that failed they
- * stay in use. NULL is fine. */
+ * stay in use. Counts of what was not settled that are in the file already are
+ * taken back. NULL is fine. */
 void qcow2_guest_close(struct qcow2_guest *g);
 
 #endif

@@ -165,6 +165,7 @@ write_back(struct qcow2_refs *r, struct qcow2_refs_block *b, struct err *e)
 		plan_write(r->plan, PLAN_IMAGE, b->hoff + b->lo, b->p + b->lo,
 		    b->hi - b->lo, e) < 0)
 		return -1;
+	r->written = true;
 	b->lo = b->hi = 0;
 	return 0;
 }

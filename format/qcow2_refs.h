@@ -45,6 +45,7 @@ struct qcow2_refs {
 	uint64_t hook_lo, hook_hi; /* entries to be written, hi 0: none */
 	bool moved;            /* the table is new as a whole */
 	bool evicted;          /* the file lags behind the plan */
+	bool written;          /* blocks went to the plan; the user's to reset */
 	uint64_t free_index;   /* where the search for a free cluster starts */
 	struct qcow2_refs_block *cache;
 	unsigned n_cache;
