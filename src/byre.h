@@ -323,7 +323,8 @@ struct byre_cache_base {
 };
 
 /* Makes the image a base unless it is one. The safe policy applies with all
- * of its tables. ret may be NULL. */
+ * of its tables; and a qcow2 that ends within a cluster which a guest reads to
+ * its end is refused: the rest may be lost. ret may be NULL. */
 int byre_cache_ensure(struct byre_cache *c, const char *id,
 	const struct byre_cache_ensure_options *o,
 	struct byre_cache_base *ret, struct byre_error *e);

@@ -83,7 +83,8 @@ struct ensure_result {
  * ERR_CORRUPT: it is damaged, and in use perhaps. One without a record is
  * flushed, and with keep_qcow2 a qcow2 among them is checked and adopted: it
  * could not be built on otherwise. The source must pass the safe policy
- * (deep), else ERR_DENIED and nothing is left.
+ * (deep), else ERR_DENIED and nothing is left. Unless fetch gives a digest, or
+ * a recorded one is to be met, it must be `whole`, too (gate.h).
  */
 int ensure_run(const struct ensure_request *rq, struct ensure_result *ret,
 	struct err *e);
