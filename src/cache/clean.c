@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "base/units.h"
+#include "cache/clean_left.h"
 #include "cache/clean_remove.h"
 #include "cache/holders.h"
 #include "cache/store_lock.h"
@@ -233,9 +234,9 @@ act(const struct clean_request *rq, struct clean_result *r,
 	const struct clean_plan_limits *l, struct err *e)
 {
 	return touch(rq, r, e) || clean_remove_bases(rq, r, l, e) ||
-		clean_remove_staging(rq, r, e) ||
-		clean_remove_quarantine(rq, r, e) ||
-		clean_remove_records(rq, r, e) ? -1 : 0;
+		clean_left_staging(rq, r, e) ||
+		clean_left_quarantine(rq, r, e) ||
+		clean_left_records(rq, r, e) ? -1 : 0;
 }
 
 static void

@@ -12,17 +12,6 @@
  */
 int clean_remove_bases(const struct clean_request *rq, struct clean_result *r,
 	const struct clean_plan_limits *l, struct err *e);
-/* Staged files that nobody holds a lock on, and the first search's strays that
- * nobody has open. */
-int clean_remove_staging(const struct clean_request *rq,
-	struct clean_result *r, struct err *e);
-/* What has been in quarantine for CLEAN_QUARANTINE_AGE, or for the least age
- * where that is longer, and nobody has open by the kernel's word. */
-int clean_remove_quarantine(const struct clean_request *rq,
-	struct clean_result *r, struct err *e);
-/* Records of bases that are not there, under their locks. */
-int clean_remove_records(const struct clean_request *rq,
-	struct clean_result *r, struct err *e);
 /* When the inode was made, seconds since the epoch; 0 where not told. */
 int64_t clean_remove_born(int dirfd, const char *name);
 
