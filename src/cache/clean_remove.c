@@ -21,6 +21,7 @@
 #include "cache/holders.h"
 #include "cache/record.h"
 #include "cache/store_lock.h"
+#include "cache/withdraw.h"
 
 #define BATCH 128 /* files between two searches; at most two locks each */
 
@@ -42,6 +43,7 @@ struct batch {
 	struct users users;
 	struct holders holders;     /* looked for when first needed */
 	bool holders_known;
+	struct holders_gone lost;   /* lock files, once the locks are held */
 };
 
 int64_t
@@ -105,6 +107,18 @@ lock_file(struct batch *b, size_t i)
 	return true;
 }
 
+/* NULL: none of that name is held. */
+static const struct store_lock *
+held_lock(const struct batch *b, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < b->n_locks; i++)
+		if (strcmp(b->locks[i].name, name) == 0)
+			return &b->locks[i].lock;
+	return NULL;
+}
+
 static int
 is_pinned(struct batch *b, struct clean_plan_file *f, struct err *e)
 {
@@ -122,12 +136,17 @@ is_pinned(struct batch *b, struct clean_plan_file *f, struct err *e)
 
 /* The file as it is now, judged again; true if it may go. */
 static bool
-judge(struct batch *b, size_t i, int fd, struct err *e)
+judge(struct batch *b, size_t i, int fd, struct stat *ret_st, struct err *e)
 {
 	const struct stat *planned = &b->r->entries.v[i].st;
 	struct clean_plan_file *f = &b->r->v[i];
 	struct stat st;
 
+	if (withdraw_blocked(&b->lost, f->name)) {
+		keep(f, "a process has a lock file of it open that was "
+			"removed");
+		return false;
+	}
 	if (is_pinned(b, f, e)) {
 		keep_err(f, e);
 		return false;
@@ -171,6 +190,7 @@ judge(struct batch *b, size_t i, int fd, struct err *e)
 		keep(f, "touched meanwhile");
 		return false;
 	}
+	*ret_st = st;
 	return true;
 }
 
@@ -202,10 +222,15 @@ static void
 remove_file(struct batch *b, size_t i)
 {
 	const struct clean_request *rq = b->rq;
+	const struct layout_name *l = &b->r->entries.v[i].layout;
 	struct clean_plan_file *f = &b->r->v[i];
+	/* what is left of a base's making has no lock but the image's */
+	const char *own = layout_is_base(f->kind) ? f->name : l->image;
 	char why[CLEAN_PLAN_WHY];
 	CLEANUP_FD int fd = -1;
 	struct err e = {0};
+	struct stat st;
+	bool away;
 
 	if (store_file(rq->store->base_fd, f->name, O_RDONLY, &fd, NULL, &e)) {
 		keep_err(f, &e);
@@ -217,16 +242,19 @@ remove_file(struct batch *b, size_t i)
 		return;
 	}
 	memcpy(why, f->why, sizeof(why));
-	if (!judge(b, i, fd, &e)) {
+	if (!judge(b, i, fd, &st, &e)) {
 		if (f->verdict == CLEAN_PLAN_TOUCH)
 			touch_late(b, f);
 		return;
 	}
-	if (unlinkat(rq->store->base_fd, f->name, 0)) {
-		err_sys(&e, errno, "cannot remove");
-		err_file(&e, f->name);
+	if (withdraw_base(rq->store, f->name, &st, held_lock(b, own),
+		    held_lock(b, l->image), &away, &e)) {
 		keep_err(f, &e);
 		note_err(b, &e);
+		return;
+	}
+	if (!away) {
+		keep(f, "touched, replaced, or its lock file removed");
 		return;
 	}
 	f->verdict = CLEAN_PLAN_REMOVE;
@@ -267,6 +295,7 @@ close_batch(struct batch *b)
 	for (i = 0; i < b->n_locks; i++)
 		store_lock_release(&b->locks[i].lock);
 	holders_free(&b->holders);
+	holders_gone_free(&b->lost);
 	b->holders_known = false;
 	b->n_locks = 0;
 	b->n = b->n_gone = 0;
@@ -294,7 +323,8 @@ run_batch(struct batch *b, const struct clean_plan_limits *l, struct err *e)
 	b->n = k;
 	if (k == 0)
 		return 0;
-	if (users_scan(&u, &later, e))
+	if (withdraw_look(rq->store, rq->watch, &b->lost, e) ||
+		users_scan(&u, &later, e))
 		return -1;
 	/* a disk's name in a plan that was told stays valid: what the first
 	 * search found is the result's */

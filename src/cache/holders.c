@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,11 +41,21 @@ add(struct holders *h, size_t *cap, ino_t ino, pid_t pid, struct err *e)
 	return 0;
 }
 
+struct scan {
+	dev_t dev;
+	/* told of every regular file of dev that is open in process pid as
+	 * descriptor `name` of fds, its fd directory */
+	int (*one)(struct scan *s, int fds, const char *name,
+		const struct statx *sx, pid_t pid, struct err *e);
+	struct holders h;
+	size_t cap;
+	struct holders_gone gone;
+};
+
 /* The descriptors of one process; fd is its fd directory, taken over. A file
  * on a server that does not answer must not be waited for. */
 static int
-scan_process(int fd, pid_t pid, dev_t dev, struct holders *h, size_t *cap,
-	struct err *e)
+scan_process(struct scan *s, int fd, pid_t pid, struct err *e)
 {
 	DIR *dir = fdopendir(fd);
 	const struct dirent *d;
@@ -58,26 +69,23 @@ scan_process(int fd, pid_t pid, dev_t dev, struct holders *h, size_t *cap,
 	}
 	while (r == 0 && (d = readdir(dir))) {
 		if (d->d_name[0] < '0' || d->d_name[0] > '9' ||
-			statx(fd, d->d_name, AT_STATX_DONT_SYNC,
-				STATX_INO | STATX_TYPE, &sx) ||
+			statx(fd, d->d_name, AT_STATX_DONT_SYNC, STATX_INO |
+				STATX_TYPE | STATX_NLINK, &sx) ||
 			!S_ISREG(sx.stx_mode) ||
-			makedev(sx.stx_dev_major, sx.stx_dev_minor) != dev)
+			makedev(sx.stx_dev_major, sx.stx_dev_minor) != s->dev)
 			continue;
-		r = add(h, cap, (ino_t)sx.stx_ino, pid, e);
+		r = s->one(s, fd, d->d_name, &sx, pid, e);
 	}
 	closedir(dir);
 	return r;
 }
 
-int
-holders_scan(dev_t dev, const struct watch *w, struct holders *ret,
-	struct err *e)
+static int
+scan_all(struct scan *s, const struct watch *w, struct err *e)
 {
-	struct holders h = {0};
 	DIR *dir = opendir("/proc");
 	char name[sizeof("/fd") + 12];
 	const struct dirent *d;
-	size_t cap = 0;
 	long pid;
 	int fd, r = 0;
 
@@ -95,18 +103,88 @@ holders_scan(dev_t dev, const struct watch *w, struct holders *ret,
 		fd = openat(dirfd(dir), name,
 			O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0)
-			r = scan_process(fd, (pid_t)pid, dev, &h, &cap, e);
+			r = scan_process(s, fd, (pid_t)pid, e);
 	}
 	if (dir)
 		closedir(dir);
-	if (r) {
-		free(h.v);
+	return r;
+}
+
+static int
+add_open(struct scan *s, int fds, const char *name, const struct statx *sx,
+	pid_t pid, struct err *e)
+{
+	(void)fds;
+	(void)name;
+	return add(&s->h, &s->cap, (ino_t)sx->stx_ino, pid, e);
+}
+
+int
+holders_scan(dev_t dev, const struct watch *w, struct holders *ret,
+	struct err *e)
+{
+	struct scan s = {.dev = dev, .one = add_open};
+
+	if (scan_all(&s, w, e)) {
+		holders_free(&s.h);
 		return -1;
 	}
-	if (h.n)
-		qsort(h.v, h.n, sizeof(*h.v), by_inode);
-	*ret = h;
+	if (s.h.n)
+		qsort(s.h.v, s.h.n, sizeof(*s.h.v), by_inode);
+	*ret = s.h;
 	return 0;
+}
+
+/* The kernel tells the path that it had, as the process saw it. */
+static int
+add_gone(struct scan *s, int fds, const char *name, const struct statx *sx,
+	pid_t pid, struct err *e)
+{
+	static const char mark[] = " (deleted)";
+	const size_t m = sizeof(mark) - 1;
+	char path[PATH_MAX + sizeof(mark)], *last, **v;
+	ssize_t n;
+
+	(void)pid;
+	if (sx->stx_nlink > 0)
+		return 0;
+	n = readlinkat(fds, name, path, sizeof(path) - 1);
+	if (n < (ssize_t)m || memcmp(path + n - m, mark, m) != 0)
+		return 0;
+	path[n - (ssize_t)m] = '\0';
+	last = strrchr(path, '/');
+	v = realloc(s->gone.v, (s->gone.n + 1) * sizeof(*v));
+	if (v)
+		s->gone.v = v;
+	if (v)
+		v[s->gone.n] = strdup(last ? last + 1 : path);
+	if (!v || !v[s->gone.n])
+		return err_sys(e, ENOMEM, "cannot keep who holds what");
+	s->gone.n++;
+	return 0;
+}
+
+int
+holders_scan_gone(dev_t dev, const struct watch *w, struct holders_gone *ret,
+	struct err *e)
+{
+	struct scan s = {.dev = dev, .one = add_gone};
+
+	if (scan_all(&s, w, e)) {
+		holders_gone_free(&s.gone);
+		return -1;
+	}
+	*ret = s.gone;
+	return 0;
+}
+
+void
+holders_gone_free(struct holders_gone *g)
+{
+	while (g->n > 0)
+		free(g->v[--g->n]);
+	free(g->v);
+	*g = (struct holders_gone){0};
 }
 
 pid_t

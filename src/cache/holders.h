@@ -33,6 +33,18 @@ int holders_scan(dev_t dev, const struct watch *w, struct holders *ret,
 pid_t holders_of(const struct holders *h, ino_t ino);
 void holders_free(struct holders *h);
 
+/* The names that open files had, which have none any more. */
+struct holders_gone {
+	char **v; /* last parts of paths; owned, both */
+	size_t n;
+};
+
+/* Files of device dev that other processes have open though they were removed,
+ * of those processes that we may look at. */
+int holders_scan_gone(dev_t dev, const struct watch *w,
+	struct holders_gone *ret, struct err *e);
+void holders_gone_free(struct holders_gone *g); /* zeroed is fine */
+
 enum holders_answer {
 	HOLDERS_FREE,   /* nobody on this host, in any container */
 	HOLDERS_HELD,

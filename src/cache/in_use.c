@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "cache/holders.h"
 #include "cache/hosts.h"
+#include "cache/withdraw.h"
 
 static int
 busy(const char *name, const char *what, const char *who, struct err *e)
@@ -56,6 +57,21 @@ refuse_held(const struct store *s, const char *name, const struct stat *known,
 	return pid ? busy(name, "is open in", "another process", e) : 0;
 }
 
+static int
+refuse_gone(const struct store *s, const char *name, const struct watch *w,
+	struct err *e)
+{
+	struct holders_gone g;
+	bool bad;
+
+	if (withdraw_look(s, w, &g, e))
+		return -1;
+	bad = withdraw_blocked(&g, name);
+	holders_gone_free(&g);
+	return bad ? busy(name, "has a lock file that was removed and is open "
+		"in", "another process", e) : 0;
+}
+
 int
 in_use_refuse(const struct store *s, const struct users *u, const char *name,
 	const struct stat *st, const struct watch *w, struct err *e)
@@ -64,7 +80,10 @@ in_use_refuse(const struct store *s, const struct users *u, const char *name,
 
 	if (a.disks)
 		return busy(name, "is used by", a.disk, e);
-	return S_ISREG(st->st_mode) ? refuse_held(s, name, st, w, e) : 0;
+	if (!S_ISREG(st->st_mode))
+		return 0;
+	return refuse_held(s, name, st, w, e) ||
+		refuse_gone(s, name, w, e) ? -1 : 0;
 }
 
 int

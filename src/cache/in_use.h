@@ -10,9 +10,10 @@
 #include "cache/users.h"
 
 /* ERR_BUSY if a disk is built on it, another process of this host has it open
- * or locked, or it was touched or replaced since st was taken, before the
- * search for users began: Nova touches a base before it takes the lock. This
- * process must not have it open. */
+ * or locked, or works under a lock of it that is none any more (withdraw.h), or
+ * it was touched or replaced since st was taken, before the search for users
+ * began: Nova touches a base before it takes the lock. This process must not
+ * have it open. */
 int in_use_refuse(const struct store *s, const struct users *u,
 	const char *name, const struct stat *st, const struct watch *w,
 	struct err *e);

@@ -18,6 +18,7 @@
 #include "cache/record.h"
 #include "cache/store_lock.h"
 #include "cache/users.h"
+#include "cache/withdraw.h"
 
 struct job {
 	const struct purge_request *rq;
@@ -29,6 +30,19 @@ struct job {
 	struct store_lock *locks; /* of the others */
 	size_t n_locks;
 };
+
+/* Of what has none of its own: the image's. */
+static const struct store_lock *
+lock_of(const struct job *j, const char *name)
+{
+	const size_t p = strlen(STORE_LOCK_PREFIX);
+	size_t i;
+
+	for (i = 0; i < j->n_locks; i++)
+		if (strcmp(j->locks[i].file + p, name) == 0)
+			return &j->locks[i];
+	return &j->image_lock;
+}
 
 static int
 choose(struct job *j, struct err *e)
@@ -116,13 +130,22 @@ remove_all(struct job *j, struct purge_result *ret, struct err *e)
 	for (i = 0; i < j->n; i++) {
 		const struct entry *n = j->v[i];
 		uint64_t bytes = (uint64_t)n->st.st_blocks * 512;
+		struct err why = {0};
+		bool away;
 
 		if (!n->regular)
 			continue;
-		if (unlinkat(rq->store->base_fd, n->name, 0)) {
-			if (errno == ENOENT)
+		if (withdraw_base(rq->store, n->name, &n->st,
+			    lock_of(j, n->name), &j->image_lock, &away, &why)) {
+			if (why.eno == ENOENT)
 				continue;
-			err_sys(e, errno, "cannot remove");
+			if (e)
+				*e = why;
+			return -1;
+		}
+		if (!away) {
+			err_set(e, ERR_BUSY,
+				"touched, replaced, or its lock file removed");
 			return err_file(e, n->name);
 		}
 		ret->files++;

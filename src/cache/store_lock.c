@@ -18,7 +18,6 @@
 
 #include "base/cleanup.h"
 
-#define PREFIX "nova-"
 #define NAP_FIRST 1000000 /* ns */
 #define NAP_MAX 100000000
 #define NOTE_AFTER 1000000000
@@ -137,6 +136,7 @@ store_lock_own(const struct store *s, const char *file, bool wait,
 			return -1;
 	}
 	ret->fd = fd;
+	snprintf(ret->file, sizeof(ret->file), "%s", file);
 	if (ret_waited)
 		*ret_waited = waited;
 	return 0;
@@ -147,8 +147,8 @@ store_lock(const struct store *s, const char *name, bool wait,
 	const struct watch *w, struct store_lock *ret, bool *ret_waited,
 	struct err *e)
 {
-	char file[sizeof(PREFIX) + LAYOUT_NAME];
-	int n = snprintf(file, sizeof(file), PREFIX "%s", name);
+	char file[STORE_LOCK_FILE];
+	int n = snprintf(file, sizeof(file), STORE_LOCK_PREFIX "%s", name);
 
 	if (n < 0 || (size_t)n >= sizeof(file)) {
 		err_set(e, ERR_USAGE, "a base's name is longer than %d bytes",
@@ -156,6 +156,12 @@ store_lock(const struct store *s, const char *name, bool wait,
 		return err_file(e, name);
 	}
 	return store_lock_own(s, file, wait, w, ret, ret_waited, e);
+}
+
+bool
+store_lock_stands(const struct store *s, const struct store_lock *l)
+{
+	return still_named(s, l->file, l->fd);
 }
 
 void

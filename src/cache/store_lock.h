@@ -19,9 +19,13 @@
 
 /* Names of our own, no file of Nova's: one clean (or scan) at a time. */
 #define STORE_LOCK_SCAN "byre-scan"
+/* What Nova puts before a base's name. */
+#define STORE_LOCK_PREFIX "nova-"
+#define STORE_LOCK_FILE (sizeof(STORE_LOCK_PREFIX) + LAYOUT_NAME)
 
 struct store_lock {
 	int fd; /* -1: not held */
+	char file[STORE_LOCK_FILE];
 };
 
 #define STORE_LOCK_NONE ((struct store_lock){.fd = -1})
@@ -40,6 +44,8 @@ int store_lock(const struct store *s, const char *name, bool wait,
 int store_lock_own(const struct store *s, const char *file, bool wait,
 	const struct watch *w, struct store_lock *ret, bool *ret_waited,
 	struct err *e);
+/* Whether it still is the lock that others take: its file has its name. */
+bool store_lock_stands(const struct store *s, const struct store_lock *l);
 void store_lock_release(struct store_lock *l); /* twice is fine */
 
 #endif

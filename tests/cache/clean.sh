@@ -174,6 +174,40 @@ clean
 gone open
 [ -e "$inst/locks/nova-$(name open)" ] || fail "a lock file was removed"
 
+# Nova's manager removes lock files that somebody waits for, or works under
+base astray '3 days'
+lock=$inst/locks/nova-$(name astray)
+: >>"$lock"
+exec 7>>"$lock"
+rm "$lock"
+clean
+here astray
+clean --dry-run
+grep -q "^remove $(name astray)" out || fail "no plan: $(cat out)"
+[ -e "$lock" ] || fail "no lock file is left"
+exec 7<&-
+# and one that is removed while we hold it
+if strace -o trace true 2>/dev/null; then
+	ASAN_OPTIONS=detect_leaks=0 \
+	strace -f -o trace -e trace=renameat,renameat2 \
+		-e inject=renameat,renameat2:delay_enter=700000 \
+		"$byre" cache clean --instances "$inst" >out 2>err &
+	pid=$!
+	n=$(stat -c %i "$lock")
+	while kill -0 $pid 2>/dev/null &&
+		! grep -q "OFDLCK .*:$n " /proc/locks; do
+		sleep 0.02
+	done
+	rm "$lock"
+	wait $pid || fail "clean under strace: $(cat err)"
+	here astray
+	same data.raw "$inst/_base/$(name astray)"
+	staged
+fi
+touch -d '3 days ago' "$inst/_base/$(name astray)"
+clean
+gone astray
+
 # a disk that cannot be read keeps what was there when it was changed last
 base dark '3 days'
 mkdir "$inst/i1"

@@ -79,6 +79,18 @@ stays "*: may be used by host elsewhere*"
 expect 0 cache purge img -q --host elsewhere
 absent "$b"
 
+# one works under a lock file that Nova removed
+fresh
+: >>"$inst/locks/nova-$n"
+sleep 60 >>"$inst/locks/nova-$n" &
+pid=$!
+while [ ! "/proc/$pid/fd/1" -ef "$inst/locks/nova-$n" ]; do sleep 0.02; done
+rm "$inst/locks/nova-$n"
+stays "*: has a lock file that was removed and is open in *"
+kill $pid
+wait $pid 2>/dev/null
+expect 0 cache purge img -q
+
 # a disk that cannot be read may use anything, unless somebody knows better
 fresh
 "$byre" create -f qcow2 -u -b "$b" -F raw "$inst/uuid-1/disk" 20M || exit 99
