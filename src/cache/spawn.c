@@ -3,7 +3,9 @@
  * From a base to a disk, all under the base's lock, so that no cleaning comes
  * between: the base is checked and touched, directories are made, the disk is
  * written without a name, its format is noted, and last it is published. What
- * was made before a failure is taken back.
+ * was made before a failure is taken back. Nova's manager may remove a base
+ * all the same, under a lock file that it had removed before: then the base
+ * comes back.
  */
 #include "config.h"
 
@@ -22,6 +24,7 @@
 #include "base/units.h"
 #include "cache/base.h"
 #include "cache/disk_info.h"
+#include "cache/ensure_copy.h"
 #include "cache/sized.h"
 #include "cache/spawn_dir.h"
 #include "cache/store_lock.h"
@@ -74,9 +77,8 @@ join(const char *dir, const char *name)
 	return buf_take(&b);
 }
 
-/* What the overlay stands on: the base, or its extended copy. */
 static int
-choose_backing(struct job *j, struct err *e)
+make_sized(struct job *j, struct err *e)
 {
 	const struct spawn_request *rq = j->rq;
 	const struct sized_request sr = {
@@ -90,10 +92,19 @@ choose_backing(struct job *j, struct err *e)
 		.journal = rq->journal,
 	};
 
+	return sized_make(&sr, j->result.base, &j->result.grown, e);
+}
+
+/* What the overlay stands on: the base, or its extended copy. */
+static int
+choose_backing(struct job *j, struct err *e)
+{
+	const struct spawn_request *rq = j->rq;
+
 	memcpy(j->result.base, j->name, sizeof(j->name));
 	j->backing_format = j->base.format;
 	if (rq->mode == SPAWN_SIZED) {
-		if (sized_make(&sr, j->result.base, &j->result.grown, e))
+		if (make_sized(j, e))
 			return -1;
 		j->backing_format = FORMAT_RAW;
 	}
@@ -181,6 +192,49 @@ make_disk(struct job *j, struct err *e)
 	return 0;
 }
 
+/* From the file that is open here, and lives as long. */
+static int
+put_back(struct job *j, struct err *e)
+{
+	const struct store *s = j->rq->store;
+	struct store_stage st;
+	bool taken = false;
+	struct stat now;
+	int bad;
+
+	if (store_stage_open(s, j->name, &st, e))
+		return -1;
+	bad = ensure_copy(j->base.fd, st.fd, j->rq->watch, e) ||
+		store_stage_publish(s, &st, j->name, &taken, e);
+	if (!bad && !taken) {
+		/* with an old record it is read and compared when used next */
+		if (j->base.recorded && fstat(st.fd, &now) == 0) {
+			record_identify(&j->base.record, &now);
+			(void)record_store(s, j->name, &j->base.record, NULL);
+		}
+		journal_tell(j->rq->journal, (struct journal_event){
+			.what = "restored", .name = j->name, .id = j->rq->id,
+			.why = "it was removed while a disk was made on it"});
+	}
+	store_stage_drop(s, &st);
+	return bad ? err_file(e, j->name) : 0;
+}
+
+/* The disk has its name: whoever removes bases sees it from now on. */
+static int
+keep_backing(struct job *j, struct err *e)
+{
+	bool there;
+
+	if (j->rq->mode == SPAWN_FLAT)
+		return 0;
+	if (store_stat(j->rq->store->base_fd, j->result.base, &there, NULL, e))
+		return -1;
+	if (there)
+		return 0;
+	return j->rq->mode == SPAWN_SIZED ? make_sized(j, e) : put_back(j, e);
+}
+
 static int
 check_request(const struct spawn_request *rq, struct err *e)
 {
@@ -216,7 +270,13 @@ spawn(struct job *j, struct err *e)
 		return -1;
 	if (spawn_dir_make(&j->dir, rq->store, j->path, e))
 		return -1;
-	return make_disk(j, e);
+	if (make_disk(j, e))
+		return -1;
+	if (keep_backing(j, e)) {
+		unlink(j->path);
+		return -1;
+	}
+	return 0;
 }
 
 /* The note of a disk that is not to be. */
