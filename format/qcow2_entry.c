@@ -59,9 +59,10 @@ qcow2_entry_decode(const struct qcow2_header *h, uint64_t entry,
 		return decode_packed(h, entry, ret, e);
 	r.hoff = entry & QCOW2_L2_OFFSET;
 	/* in an external data file, offset 0 is where guest cluster 0 lives:
-	 * COPIED tells it from "not allocated" */
-	r.mapped = r.hoff != 0 ||
-		((h->incompatible & QCOW2_DATA_FILE) && (entry & QCOW2_COPIED));
+	 * COPIED tells it from "not allocated", but not beside the zero flag */
+	r.mapped = r.hoff != 0 || ((h->incompatible & QCOW2_DATA_FILE) &&
+		(entry & QCOW2_COPIED) &&
+		(qcow2_has_extl2(h) || !(entry & QCOW2_ZERO)));
 	if (r.hoff & (qcow2_cluster_size(h) - 1))
 		return err_set(e, ERR_CORRUPT,
 			"Cluster allocation offset %#" PRIx64 " unaligned",

@@ -43,8 +43,8 @@ PLANTS = {
         "im->size = units_align_down(q->h.size, qcow2_cluster_size(&q->h));",
         "size=partial,fmt=qcow2,op=raw"),
     "COPIED ignored in a data file": (
-        ENTRY, "((h->incompatible & QCOW2_DATA_FILE) && "
-        "(entry & QCOW2_COPIED));", "false;", "data=file,op=raw"),
+        ENTRY, "((h->incompatible & QCOW2_DATA_FILE) &&",
+        "(false &&", "data=file,op=raw"),
     "COPIED not written": (
         "format/qcow2_place.c",
         "store_be64(l2_entry(p, voff), hoff | QCOW2_COPIED);\n\tp->l2_dirty",
