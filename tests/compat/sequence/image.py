@@ -34,7 +34,15 @@ def number(text):
         else int(text)
 
 
-def draw(rng):
+def draw(rng, want=None):
+    """With "dimension=value" among them, if one is wanted."""
+    while True:
+        f = fitting(rng)
+        if not want or want in [f"{d}={v}" for d, v in f.items()]:
+            return f
+
+
+def fitting(rng):
     """Features that fit each other: later ones give way."""
     f = {d: rng.choices(list(v), list(v.values()))[0]
          for d, v in DIMS.items()}

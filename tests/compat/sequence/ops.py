@@ -106,6 +106,8 @@ def rebase(p):
 def rebase_u(p):
     if not bases(p):
         return None
+    if p.free_map and data_of(p)["compat"] == "0.10":
+        return None  # what is a hole and what zeros differs, and shows now
     name = p.rng.choice(bases(p))
     return p.both(["rebase", "-u", "-b", name, "-F", name.split(".")[-1],
                    TOP])
@@ -145,6 +147,8 @@ def amend_compat(p):
     now = data_of(p)["compat"]
     if now != "0.10" and (snapshots(p) or bitmaps(p)):
         return None  # genuine qemu-img damages the one, warns of the other
+    if now != "0.10":
+        p.free_map = True  # zeros with a place in the file: ours give it up
     return p.both(["amend", "-o", "compat=" + (
         "1.1" if now == "0.10" else "0.10"), TOP])
 
@@ -335,8 +339,26 @@ OPS = {
 COMMANDS = {c for c, _ in OPS.values() if c}
 
 
+# what must have gone before
+BEFORE = {
+    "snapshot-a": ["snapshot-c"], "snapshot-d": ["snapshot-c"],
+    "bitmap-remove": ["bitmap-add"], "bitmap-clear": ["bitmap-add"],
+    "bitmap-able": ["bitmap-add"], "bitmap-merge": ["bitmap-add"],
+}
+
+
+def choose_wanted(p):
+    op = p.want[0]
+    names = [op] * 2 + BEFORE.get(op, [])
+    if op.startswith("bitmap") and data_of(p)["compat"] == "0.10":
+        names = ["amend-compat"]
+    return p.rng.choice(names)
+
+
 def choose(p, absent, only):
     """The next one; a guest write before every second step."""
+    if p.want and p.rng.random() < 0.5:
+        return choose_wanted(p)
     if p.step_name != "io" and p.rng.random() < 0.4:
         return "io"
     names = [n for n, (c, _) in OPS.items() if c and c not in absent and
