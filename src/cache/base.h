@@ -26,8 +26,9 @@ struct base {
  * Opens _base/<name>; the caller holds its lock. No table is read, unless the
  * file is another one than was recorded (Nova may have fetched it anew): then,
  * and with verify, the whole of it is compared with the digest, and a record
- * that proves right is given the new inode. Absent: ERR_IO ENOENT. Empty, of
- * another length or content, or rotten by its last verification: ERR_CORRUPT.
+ * that proves right is given the new inode, and length: zeros at the end do not
+ * count. Absent: ERR_IO ENOENT. Empty, of another length or content, or rotten
+ * by its last verification: ERR_CORRUPT.
  * Another file that nothing vouches for: ERR_MISMATCH. Without a record it
  * must look raw, as all that Nova converts does: ERR_DENIED. What no record
  * vouches for is flushed first: whatever is built on it will be durable.

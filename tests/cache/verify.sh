@@ -233,8 +233,9 @@ same "$b" longer.raw
 flip "$b" 5
 expect 3 cache verify img
 expect 1 cache spawn img "$inst/uuid3/disk"
-anew longer.raw "$n"
+anew data.raw "$n"
 expect 0 cache spawn img "$inst/uuid3/disk"
+[ "$(field virtual-size "$records/$n.json")" -eq 12582912 ] || fail "size"
 [ "$(field rotten "$records/$n.json")" -eq 0 ] || fail "rotten still"
 
 # a qcow2 that was kept: its data, its header
