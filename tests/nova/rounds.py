@@ -33,8 +33,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import beside  # noqa: E402
 
 LONG = os.environ.get("BYRE_CHECK_LONG") == "1"
-SANITIZED = os.environ.get("BYRE_SANITIZED") == "1"
-ROUNDS = 150 if LONG else 1 if SANITIZED else 2
+ROUNDS = 150 if LONG else 1
 CROWDS = 10 if LONG else 1
 BYRE = os.path.join(os.environ.get("top_builddir", os.getcwd()), "byre")
 M = 1 << 20
