@@ -6,8 +6,10 @@
  */
 #include "config.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/units.h"
 #include "cli/cmd.h"
@@ -210,6 +212,19 @@ run_cache(int argc, char **argv)
 	return run(c->table, c->run, argc - 1, argv + 1);
 }
 
+/* No image may get the number of a stream that is closed: what is said there
+ * would be written into it. Opened the wrong way round, using it still fails. */
+static void
+hold_streams(void)
+{
+	int i;
+
+	for (i = 0; i <= STDERR_FILENO; i++)
+		if (fcntl(i, F_GETFD) < 0 &&
+			open("/dev/null", i ? O_RDONLY : O_WRONLY) != i)
+			return;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -217,6 +232,7 @@ main(int argc, char **argv)
 	const char *self = argc > 0 ? (slash ? slash + 1 : argv[0]) : "byre";
 	const struct command *c;
 
+	hold_streams();
 	signals_writes_fail();
 	/* libtool runs uninstalled programs as lt-NAME */
 	if (strncmp(self, "lt-", 3) == 0)

@@ -55,4 +55,21 @@ for to in '>&-' '>/dev/full'; do
 		one_line '*cannot write the output*'
 	done
 done
+
+# the number of a closed stream is no image's: nothing is said into one
+"$byre" create -f qcow2 -b data.qcow2 -F qcow2 over.qcow2 || exit 99
+"$byre" create -f raw new.raw 3M || exit 99
+for front in "" qemu-img; do
+	for to in '>&-' '<&- >&-' '2>&-' '<&- >&- 2>&-'; do
+		checks=$((checks + 1))
+		for c in "rebase -p -b '' over.qcow2" \
+			"convert -p -n -O raw over.qcow2 new.raw" \
+			"check -r all over.qcow2" "resize over.qcow2 4M"; do
+			eval "\"\$byre\" \$front $c >/dev/null 2>&1 $to"
+		done
+		for f in over.qcow2 data.qcow2; do
+			[ "$(head -c 3 $f)" = QFI ] || fail "$front: $f $to"
+		done
+	done
+done
 finish
