@@ -8,6 +8,7 @@
 
 #include "format/probe.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -369,6 +370,14 @@ probe_qemu(struct span head)
 	return FORMAT_RAW;
 }
 
+static int
+cut(const struct file *f, uint64_t at, struct err *e)
+{
+	err_set(e, ERR_CORRUPT, "ends after %" PRIu64 " bytes, its length is %"
+		PRIu64, at, f->size);
+	return err_file(e, f->name);
+}
+
 int
 probe_load(struct file *f, struct probe_result *ret, struct err *e)
 {
@@ -382,6 +391,9 @@ probe_load(struct file *f, struct probe_result *ret, struct err *e)
 		return err_set(e, ERR_NOMEM, "no memory to probe a file");
 	if (file_read_padded(f, head, PROBE_HEAD, 0, &got, e))
 		return -1;
+	/* of what is not given nobody may say that it is raw */
+	if (got < units_min(f->size, PROBE_HEAD))
+		return cut(f, got, e);
 	tail = (struct span){head, got};
 	if (f->size > PROBE_HEAD) {
 		/* the block of the last 512 bytes, and what precedes it where
@@ -389,6 +401,8 @@ probe_load(struct file *f, struct probe_result *ret, struct err *e)
 		from = units_align_down(f->size - PROBE_TAIL, 4096);
 		if (file_read_padded(f, last, 8192, from, &got_last, e))
 			return -1;
+		if (got_last < units_min(f->size - from, 8192))
+			return cut(f, from + got_last, e);
 		tail = (struct span){last, got_last};
 	}
 	if (tail.len > PROBE_TAIL) {

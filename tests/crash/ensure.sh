@@ -56,8 +56,8 @@ sweep_ensure() {
 		any) whats="kill term" ;;
 		malloc) whats=ENOMEM ;;
 		write) whats="EIO ENOSPC short" ;;
-		# a qcow2 that is empty when it is looked at first is raw then
-		read) whats="EIO ${eof-eof}" ;;
+		# a qcow2 that is empty when it is looked at must not be raw then
+		read) whats="EIO eof" ;;
 		*) whats=EIO ;;
 		esac
 		for what in $whats; do
@@ -81,7 +81,6 @@ sweep_ensure() {
 
 sweep_ensure --from src.raw
 sweep_ensure --from src.qcow2
-eof=''
 sweep_ensure --from src.qcow2 --keep-qcow2
 [ -z "$long" ] || sweep_ensure --from src.qcow2 --kernel
 

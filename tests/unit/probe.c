@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "format/probe.h"
+#include "io/file.h"
 
 static uint8_t head[65536], tail[512];
 
@@ -188,6 +191,33 @@ START_TEST(names_go_both_ways)
 }
 END_TEST
 
+/* What is cut between two looks must not pass as raw. */
+START_TEST(a_file_that_was_cut_is_nothing)
+{
+	static const uint64_t sizes[] = {1000, PROBE_HEAD + 70000};
+	struct probe_result p;
+	struct file *f;
+	struct err e;
+	FILE *t;
+
+	for (unsigned i = 0; i < 2; i++) {
+		t = tmpfile();
+		ck_assert_ptr_nonnull(t);
+		ck_assert_int_eq(ftruncate(fileno(t), (off_t)sizes[i]), 0);
+		ck_assert_int_eq(file_from_fd(&f, fileno(t), "cut", &e), 0);
+		ck_assert_int_eq(probe_load(f, &p, &e), 0);
+		ck_assert_int_eq(p.format, FORMAT_RAW);
+		ck_assert_int_eq(ftruncate(fileno(t), (off_t)sizes[i] - 600),
+			0);
+		ck_assert_int_eq(probe_load(f, &p, &e), -1);
+		ck_assert_int_eq(e.kind, ERR_CORRUPT);
+		ck_assert_str_eq(e.file, "cut");
+		file_close(f);
+		fclose(t);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -206,6 +236,7 @@ main(void)
 	tcase_add_test(t, polyglots_have_a_second_match);
 	tcase_add_test(t, vmdk_text_behind_long_comments);
 	tcase_add_test(t, names_go_both_ways);
+	tcase_add_test(t, a_file_that_was_cut_is_nothing);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
