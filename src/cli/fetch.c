@@ -19,7 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -182,11 +184,15 @@ static void
 take_line(struct reply *r, const struct fetch *f)
 {
 	uint64_t done, total;
+	char *p;
 
 	if (strncmp(r->line, "error ", 6) == 0) {
 		r->failed = true;
-		/* escaped already */
+		/* escaped already, if it is byre-fetch that speaks */
 		memcpy(r->why, r->line + 6, strlen(r->line + 6) + 1);
+		for (p = r->why; *p; p++)
+			if (*p < ' ' || *p > '~')
+				*p = '?';
 	} else if (strncmp(r->line, "done ", 5) == 0) {
 		take_done(r, r->line + 5);
 	} else if (sscanf(r->line, "progress %" SCNu64 " %" SCNu64, &done,
@@ -261,6 +267,46 @@ compare(const char *algo, const char *want, const char *got, struct err *e)
 	return 0;
 }
 
+/* It has closed its end, and should be gone: but whoever waits for that may be
+ * told to stop. It has nothing to put in order. */
+static int
+reap(const struct fetch *f, pid_t pid, bool bad, int *ret_status,
+	struct err *e)
+{
+	struct timespec nap = {.tv_nsec = 500000};
+	pid_t r;
+
+	for (;;) {
+		if (bad)
+			kill(pid, SIGKILL);
+		r = waitpid(pid, ret_status, bad ? 0 : WNOHANG);
+		if (r == pid || (r < 0 && errno != EINTR))
+			return bad ? -1 : 0;
+		if (!bad && watch_cancelled(f->watch))
+			bad = err_set(e, ERR_CANCELLED, "interrupted");
+		if (bad)
+			continue;
+		nanosleep(&nap, NULL);
+		if (nap.tv_nsec < POLL_MSEC * 500000)
+			nap.tv_nsec *= 2;
+	}
+}
+
+/* All that it says to have brought is there. */
+static int
+check_length(const struct reply *r, int fd, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return err_sys(e, errno, "cannot look at what was brought");
+	if ((uint64_t)st.st_size != r->bytes)
+		return err_set(e, ERR_IO, "byre-fetch says %" PRIu64 " bytes, "
+			"%" PRIu64 " are there", r->bytes,
+			(uint64_t)st.st_size);
+	return 0;
+}
+
 int
 fetch_run(void *arg, int fd, struct ensure_digests *ret, struct err *e)
 {
@@ -278,12 +324,9 @@ fetch_run(void *arg, int fd, struct ensure_digests *ret, struct err *e)
 	}
 	close(to[1]);
 	bad = listen_to(&r, f, to[0], e);
-	if (bad)
-		kill(pid, SIGTERM);
 	close(to[0]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (bad || judge(&r, status, e))
+	if (reap(f, pid, bad, &status, e) || judge(&r, status, e) ||
+		check_length(&r, fd, e))
 		return -1;
 	if (compare("md5", f->expect.md5, r.sums.md5, e) ||
 		compare("sha256", f->expect.sha256, r.sums.sha256, e) ||

@@ -10,7 +10,8 @@
  *   progress DONE TOTAL     some ten times a second; TOTAL 0: not known
  *   error TEXT              and exit status 1
  *   done BYTES [ALGO=HEX]   the last one; exit status 0
- * Only "done" with status 0 is success. When nobody reads any more it stops.
+ * Only "done" with status 0 is success. When nobody reads any more it stops,
+ * and also when its parent dies, however long the source is silent.
  */
 #include "config.h"
 
@@ -18,10 +19,13 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -178,9 +182,14 @@ static int
 next_data(struct fetch *f)
 {
 	int64_t data = seek(f, SEEK_DATA);
+	struct stat st;
 
-	if (data < 0 && f->seekable && errno == ENXIO && f->at < f->total)
+	if (data < 0 && f->seekable && errno == ENXIO && f->at < f->total) {
+		/* a hole up to the end, or the end is nearer by now */
+		if (fstat(f->from, &st) || (uint64_t)st.st_size < f->total)
+			return fail("the source became shorter");
 		data = (int64_t)f->total;
+	}
 	if (data > (int64_t)f->at && skip_hole(f, (uint64_t)data - f->at))
 		return -1;
 	/* SEEK_DATA may have moved it, or failed */
@@ -224,6 +233,8 @@ open_source(struct fetch *f, const char *name)
 		return fail("cannot open: %s", strerror(errno));
 	if (S_ISDIR(st.st_mode))
 		return fail("is a directory");
+	if (S_ISCHR(st.st_mode) && f->from != STDIN_FILENO)
+		return fail("is a character device");
 	if (S_ISREG(st.st_mode)) {
 		off_t at = lseek(f->from, 0, SEEK_CUR);
 
@@ -304,9 +315,15 @@ run(struct fetch *f, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
+	struct pollfd out = {.fd = STDOUT_FILENO};
 	struct fetch f = {.from = -1};
-	int r = run(&f, argc, argv);
+	int r;
 
+	/* he may have died before this */
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) || poll(&out, 1, 0) < 0 ||
+		out.revents & POLLERR)
+		return 1;
+	r = run(&f, argc, argv);
 	free(f.buf);
 	sums_close(&f.sums);
 	return r ? 1 : 0;

@@ -62,6 +62,7 @@ refused() {
 
 refused 'error cannot open: No such file*' nothing
 refused 'error is a directory' .
+refused 'error is a character device' /dev/null
 refused 'error one source is needed'
 refused 'error one source is needed' a b
 refused 'error unknown option' --sha1 data.raw
@@ -145,6 +146,45 @@ wait $pid
 exec 4>&-
 staged silent
 
+# killed while a source is silent: byre-fetch does not live on with the stage
+"$byre" cache ensure --instances "$inst" dead --from - -q <pipe 2>/dev/null &
+pid=$!
+exec 4>pipe
+printf x >&4
+while ! ls "$base/.byre/staging" | grep -q "^$(name dead)"; do
+	sleep 0.05
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+n=0
+while [ -n "$(ls "$base/.byre/staging")" ] && [ $n -lt 100 ]; do
+	n=$((n + 1))
+	cache clean -q
+	sleep 0.05
+done
+staged dead
+exec 4>&-
+
+# a source that becomes shorter is not filled up with zeros: the pipe is full,
+# so that byre-fetch waits behind its first piece
+mkfifo slow
+exec 4<>slow
+dd if=/dev/zero bs=4096 count=16 of=slow 2>/dev/null
+cp data.raw short
+rm -f got
+"$fetch" short 3>got >slow &
+pid=$!
+while [ ! -s got ]; do
+	sleep 0.05
+done
+truncate -s 3M short
+cat slow >lines 4>&- &
+exec 4>&-
+wait $pid && fail "a source that was cut succeeds"
+wait
+[ "$(tail -n 1 lines)" = "error the source became shorter" ] ||
+	fail "cut: $(tail -n 1 lines)"
+
 # a byre-fetch that dies is no success, and neither is one that is not there
 mkdir bin
 cp "$byre" bin/byre
@@ -161,6 +201,32 @@ printf '#!/bin/sh\nhead -c 512 /dev/zero >&3\necho done 512\n' >bin/byre-fetch
 expect 1 bin/byre cache ensure --instances "$inst" x --from data.raw \
 	--expect "md5:$md5"
 one_line 'byre: cache ensure: data.raw: its md5 is , expected was *'
+printf '#!/bin/sh\nhead -c 512 /dev/zero >&3\necho done 513 md5=%s\n' \
+	$md5 >bin/byre-fetch
+expect 1 bin/byre cache ensure --instances "$inst" x --from data.raw \
+	--expect "md5:$md5"
+one_line 'byre: cache ensure: data.raw: byre-fetch says 513 bytes, 512 are there'
+printf '#!/bin/sh\nprintf "error \\033[2J\\n"\nexit 1\n' >bin/byre-fetch
+expect 1 bin/byre cache ensure --instances "$inst" x --from data.raw \
+	--expect "md5:$md5"
+one_line 'byre: cache ensure: data.raw: ?\[2J'
+# nor is one that does not end, and it does not outlive a signal
+cat >bin/byre-fetch <<'EOF'
+#!/bin/sh
+trap '' TERM
+echo $$ >fetch.pid
+exec sleep 30 >&-
+EOF
+bin/byre cache ensure --instances "$inst" x --from data.raw \
+	--expect "md5:$md5" 2>/dev/null &
+pid=$!
+while [ ! -s fetch.pid ]; do
+	sleep 0.05
+done
+kill -TERM $pid
+wait $pid
+[ $? -eq 143 ] || fail "not ended by the signal"
+kill -0 "$(cat fetch.pid)" 2>/dev/null && fail "byre-fetch lives on"
 absent "$base/$(name x)"
 staged x
 
