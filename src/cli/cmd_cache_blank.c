@@ -23,6 +23,7 @@
 struct job {
 	const char *fs, *label;
 	bool swap;
+	const struct watch *watch;
 };
 
 /* mkfs as Nova calls it: forced for those that ask, the label's letter by the
@@ -37,7 +38,7 @@ format(void *arg, int fd, struct err *e)
 	bool fat = strcmp(j->fs, "vfat") == 0 || strcmp(j->fs, "msdos") == 0;
 
 	if (j->swap)
-		return tool_run(mkswap, fd, 1 << 0, e);
+		return tool_run(mkswap, fd, 1 << 0, j->watch, e);
 	argv[n++] = "mkfs";
 	argv[n++] = "-t";
 	argv[n++] = j->fs;
@@ -49,7 +50,7 @@ format(void *arg, int fd, struct err *e)
 	}
 	argv[n++] = TOOL_FILE;
 	argv[n] = NULL;
-	return tool_run(argv, fd, 1 << 0, e);
+	return tool_run(argv, fd, 1 << 0, j->watch, e);
 }
 
 static bool
@@ -113,7 +114,7 @@ run(const struct options_args *a, struct store *s, struct blank_result *ret,
 		return -1;
 	progress_start(&p, "cache blank", false, false, a->quiet, -1,
 		report_warning);
-	rq.watch = &p.watch;
+	rq.watch = j.watch = &p.watch;
 	r = blank_run(&rq, ret, e);
 	progress_end(&p, r == 0);
 	return r;

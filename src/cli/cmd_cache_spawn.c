@@ -28,10 +28,9 @@ grow(void *arg, int fd, struct err *e)
 	static const char *const check[] = {"e2fsck", "-fp", TOOL_FILE, NULL};
 	static const char *const resize[] = {"resize2fs", TOOL_FILE, NULL};
 
-	(void)arg;
-	if (tool_run(check, fd, 1 << 0 | 1 << 1 | 1 << 2, e))
+	if (tool_run(check, fd, 1 << 0 | 1 << 1 | 1 << 2, arg, e))
 		return -1;
-	return tool_run(resize, fd, 1 << 0, e);
+	return tool_run(resize, fd, 1 << 0, arg, e);
 }
 
 static int
@@ -125,6 +124,7 @@ run(struct options_args *a, struct store *s, struct spawn_result *ret,
 	progress_start(&p, "cache spawn", a->progress, true, a->quiet, -1,
 		report_warning);
 	rq.watch = er.watch = f.watch = &p.watch;
+	rq.grow_arg = &p.watch;
 	er.journal = &journal;
 	r = a->from ? ensure_and_spawn(a, &er, &rq, ret, e)
 		: spawn_run(&rq, ret, e);

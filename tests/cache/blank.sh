@@ -29,6 +29,10 @@ if command -v mkswap >/dev/null; then
 	wait
 	[ "$(cat err.? | grep -c 'added swap_32')" = 1 ] ||
 		fail "added $(cat err.?)"
+	# a service's $PATH may know nothing of sbin
+	expect 0 env PATH=/usr/bin:/bin "$byre" cache blank swap --size 16M \
+		--instances "$inst"
+	[ -s "$base/swap_16" ] || fail "without sbin in PATH: $(cat err)"
 	# unused, it goes
 	touch -d '2 days ago' "$base/swap_64"
 	expect 0 cache clean

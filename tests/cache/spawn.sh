@@ -224,6 +224,21 @@ if PATH=$PATH:/sbin:/usr/sbin command -v mkfs.ext4 >/dev/null; then
 	[ "$(field content-digest "$r")" = \
 		"$("$byre" digest "$base/$(name ext)_1" | cut -d ' ' -f 1)" ] ||
 		fail "digest of the grown copy"
+	# a tool that does not end goes with whoever waits for it
+	mkdir bin
+	printf '#!/bin/sh\necho $$ >tool.pid\nexec sleep 30\n' >bin/e2fsck
+	chmod +x bin/e2fsck
+	PATH=$dir/bin:$PATH "$byre" cache spawn --instances "$inst" ext \
+		"$inst/i9/disk" --flat --size 1G --resize-fs 2>/dev/null &
+	pid=$!
+	while [ ! -s tool.pid ]; do
+		sleep 0.05
+	done
+	kill -TERM $pid
+	wait $pid
+	[ $? -eq 143 ] || fail "not ended by the signal"
+	kill -0 "$(cat tool.pid)" 2>/dev/null && fail "the tool lives on"
+	absent "$inst/i9"
 	# a broken one fails, and leaves nothing
 	cp ext.raw bad.raw
 	head -c 8192 /dev/urandom | dd of=bad.raw bs=1 seek=4096 \
