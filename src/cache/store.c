@@ -57,20 +57,26 @@ open_dir(int dirfd, const char *name, bool follow, int *ret)
 }
 
 /* The directory `name` in dirfd, made where there is none and create says so:
- * *ret_made then. Its own name is not flushed. */
+ * *ret_made then, by whomever. Its own name is not flushed. */
 static int
 sub_dir(const struct store *s, int dirfd, const char *name, bool follow,
 	bool create, int *ret, bool *ret_made, struct err *e)
 {
 	int eno = open_dir(dirfd, name, follow, ret);
+	bool made;
 
 	if (eno == ENOENT && create) {
-		if (mkdirat(dirfd, name, 0755) && errno != EEXIST)
+		made = mkdirat(dirfd, name, 0755) == 0;
+		if (!made && errno != EEXIST)
 			return fault(name, errno, "cannot create the directory",
 				e);
 		*ret_made = true;
 		eno = open_dir(dirfd, name, follow, ret);
-		if (eno == 0 && store_give(s, *ret, e))
+		/* whatever the umask: a guest's user passes through _base */
+		if (eno == 0 && made && fchmod(*ret, 0755))
+			return fault(name, errno, "cannot create the directory",
+				e);
+		if (eno == 0 && made && store_give(s, *ret, e))
 			return err_file(e, name);
 	}
 	if (eno == ELOOP || eno == ENOTDIR) {
@@ -309,6 +315,33 @@ store_file(int dirfd, const char *name, int flags, int *ret_fd,
 	return 0;
 }
 
+int
+store_file_or_new(const struct store *s, int dirfd, const char *name,
+	int *ret_fd, struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+	int i;
+
+	for (i = 0; i < STAGE_TRIES; i++) {
+		if (store_file(dirfd, name, O_RDWR, &fd, NULL, e))
+			return -1;
+		if (fd < 0) {
+			fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL |
+					O_NOFOLLOW | O_CLOEXEC, 0644);
+			if (fd < 0 && errno == EEXIST)
+				continue;
+			if (fd < 0)
+				return fault(name, errno, "cannot create", e);
+			/* made here: nobody can have planted it */
+			if (store_give(s, fd, e))
+				return err_file(e, name);
+		}
+		*ret_fd = TAKE_FD(fd);
+		return 0;
+	}
+	return fault(name, EEXIST, "cannot create", e);
+}
+
 /*
  * Whoever cleans looks for this lock; a file system without locks has to do
  * with the file's age. QEMU's bytes are left alone: the file may have its
@@ -466,11 +499,7 @@ store_now(const struct store *s, struct timespec *ret, struct err *e)
 	CLEANUP_FD int fd = -1;
 	struct stat st;
 
-	if (store_file(s->state_fd, CLOCK_FILE, O_RDWR | O_CREAT, &fd, NULL,
-		    e))
-		return -1;
-	/* made just now, perhaps, and not by its owner to be */
-	if (store_give(s, fd, e))
+	if (store_file_or_new(s, s->state_fd, CLOCK_FILE, &fd, e))
 		return -1;
 	if (futimens(fd, NULL) || fstat(fd, &st))
 		return fault(CLOCK_FILE, errno, "cannot touch", e);

@@ -72,10 +72,16 @@ void store_close(struct store *s); /* twice is fine */
  */
 int store_file(int dirfd, const char *name, int flags, int *ret_fd,
 	struct stat *ret_st, struct err *e);
-/* The same without opening it: *ret_there false where there is none. */
+/* The same, O_RDWR; where there is none an empty one is made, 0644 but for the
+ * umask, that belongs to _base's owner. */
+int store_file_or_new(const struct store *s, int dirfd, const char *name,
+	int *ret_fd, struct err *e);
+/* store_file without opening it: *ret_there false where there is none. */
 int store_stat(int dirfd, const char *name, bool *ret_there,
 	struct stat *ret_st, struct err *e);
-/* A new file is to be owned by the owner of _base. */
+/* A new file is to be owned by the owner of _base: one that was made by the
+ * caller just now, and none that was found (root would give away what a hard
+ * link leads to). */
 int store_give(const struct store *s, int fd, struct err *e);
 
 /*

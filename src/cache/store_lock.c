@@ -22,32 +22,6 @@
 #define NAP_MAX 100000000
 #define NOTE_AFTER 1000000000
 
-/* The file, made where there is none. A lock file of another user may be
- * readable only: that is no error of ours to hide. */
-static int
-open_lock(const struct store *s, const char *file, int *ret, struct err *e)
-{
-	CLEANUP_FD int fd = -1;
-	struct stat st;
-
-	if (store_file(s->locks_fd, file, O_RDWR, &fd, NULL, e))
-		return -1;
-	if (fd < 0) {
-		/* created by us, or by somebody at the same time */
-		if (store_file(s->locks_fd, file, O_RDWR | O_CREAT, &fd, &st,
-			    e))
-			return -1;
-		if (fd < 0) {
-			err_sys(e, ENOENT, "cannot create");
-			return err_file(e, file);
-		}
-		if (st.st_uid == geteuid() && store_give(s, fd, e))
-			return err_file(e, file);
-	}
-	*ret = TAKE_FD(fd);
-	return 0;
-}
-
 /* Whether the name still stands for what is open. */
 static bool
 still_named(const struct store *s, const char *file, int fd)
@@ -67,7 +41,7 @@ try_lock(const struct store *s, const char *file, int *ret_fd, struct err *e)
 	int fd = -1;
 
 	for (;;) {
-		if (open_lock(s, file, &fd, e))
+		if (store_file_or_new(s, s->locks_fd, file, &fd, e))
 			return -1;
 		if (fcntl(fd, F_OFD_SETLK, &whole)) {
 			int eno = errno;
