@@ -62,7 +62,7 @@ make(const struct blank_request *rq, struct blank_result *r, struct err *e)
 		bad = err_sys(e, errno, "cannot look at it");
 	if (!bad) {
 		record_identify(&rec, &st);
-		bad = record_store(rq->store, r->name, &rec, e);
+		record_renew(rq->store, r->name, &rec, NULL, rq->watch);
 		r->added = true;
 		journal_tell(rq->journal, (struct journal_event){
 			.what = "added", .name = r->name, .why = "blank",

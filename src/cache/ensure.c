@@ -261,8 +261,6 @@ write_record(struct job *j, const struct stat *st)
 		.version = PACKAGE_VERSION,
 		.created = time(NULL),
 	};
-	struct err e = {0};
-	char text[1024], line[1100];
 
 	memcpy(r.md5, j->digests.md5, sizeof(r.md5));
 	memcpy(r.sha256, j->digests.sha256, sizeof(r.sha256));
@@ -282,15 +280,8 @@ write_record(struct job *j, const struct stat *st)
 		r.source_format = FORMAT_PROBE;
 	}
 	record_identify(&r, st);
-	if ((j->tap.overflow || record_leaves_store(j->s, j->name,
-			&j->tap.leaves, &e) == 0) &&
-		record_store(j->s, j->name, &r, &e) == 0)
-		return;
-	/* one that is left is of another file */
-	(void)record_remove(j->s, j->name, NULL);
-	snprintf(line, sizeof(line), "no record: %s",
-		err_text(&e, text, sizeof(text)));
-	watch_note(rq->watch, line);
+	record_renew(j->s, j->name, &r, j->tap.overflow ? NULL
+		: &j->tap.leaves, rq->watch);
 }
 
 /* Whoever made it had no time for a record, or keeps none. A qcow2 is of no use

@@ -65,16 +65,24 @@ record_is_rotten(const struct record *r, const struct stat *st)
 		r->file_size != (uint64_t)st->st_size);
 }
 
+/* 0 to the year 2262; what is beyond is one of the two. */
+static int64_t
+nsec_of(int64_t sec, int64_t nsec)
+{
+	if (sec < 0)
+		return 0;
+	if (sec >= INT64_MAX / 1000000000)
+		return INT64_MAX;
+	return sec * 1000000000 + nsec;
+}
+
 void
 record_identify(struct record *r, const struct stat *st)
 {
 	r->file_size = (uint64_t)st->st_size;
 	r->ino = st->st_ino;
 	r->dev = st->st_dev;
-	r->mtime_nsec = (int64_t)st->st_mtim.tv_sec * 1000000000 +
-		st->st_mtim.tv_nsec;
-	if (r->mtime_nsec < 0)
-		r->mtime_nsec = 0;
+	r->mtime_nsec = nsec_of(st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
 }
 
 int
@@ -379,8 +387,7 @@ born(const struct store *s, const char *name, uint64_t ino)
 		STATX_INO, &sx) || !(sx.stx_mask & STATX_BTIME) ||
 		sx.stx_ino != ino || sx.stx_btime.tv_sec <= 0)
 		return 0;
-	return (int64_t)sx.stx_btime.tv_sec * 1000000000 +
-		sx.stx_btime.tv_nsec;
+	return nsec_of(sx.stx_btime.tv_sec, sx.stx_btime.tv_nsec);
 }
 
 int
@@ -518,6 +525,23 @@ record_store(const struct store *s, const char *name, const struct record *r,
 		bad = err_file(e, file);
 	store_stage_drop(s, &st);
 	return bad ? -1 : 0;
+}
+
+void
+record_renew(const struct store *s, const char *name, const struct record *r,
+	const struct record_leaves *leaves, const struct watch *w)
+{
+	struct err e = {0};
+	char text[1024], line[1100];
+
+	if ((!leaves || record_leaves_store(s, name, leaves, &e) == 0) &&
+		record_store(s, name, r, &e) == 0)
+		return;
+	/* one that is left is of another file */
+	(void)record_remove(s, name, NULL);
+	snprintf(line, sizeof(line), "no record: %s",
+		err_text(&e, text, sizeof(text)));
+	watch_note(w, line);
 }
 
 int

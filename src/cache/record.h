@@ -122,6 +122,13 @@ int record_leaves_store(const struct store *s, const char *name,
 	const struct record_leaves *l, struct err *e);
 void record_leaves_free(struct record_leaves *l);
 
+/* Writes what is known of a base that was published just now; leaves may be
+ * NULL. Not to be able to is a note on w, and no fault: the base is as good
+ * without, and is adopted some day. */
+void record_renew(const struct store *s, const char *name,
+	const struct record *r, const struct record_leaves *leaves,
+	const struct watch *w);
+
 /* Collects leaves as a digest makes them (base/digest.h's tap). */
 struct record_tap {
 	struct record_leaves leaves;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Extended copies. A copy has its image's digest, for zeros at the end do not
- * count; one whose file system was resized gets a digest of its own.
+ * Extended copies. A copy has its image's digest and its leaves, for zeros at
+ * the end do not count; one whose file system was resized gets its own.
  */
 #include "config.h"
 
@@ -53,14 +53,16 @@ sized_grow(int fd, int (*grow)(void *arg, int fd, struct err *e), void *arg,
 }
 
 static int
-digest_grown(int fd, const struct watch *w, struct record *r, struct err *e)
+digest_grown(int fd, const struct watch *w, struct record *r,
+	struct record_tap *tap, struct err *e)
 {
 	const struct source s = {.dirfd = AT_FDCWD, .fd = fd,
 		.format = FORMAT_RAW, .force_share = true};
 	const struct gate g = {0};
+	const struct digest_tap leaves = {.leaf = record_tap_leaf, .arg = tap};
 	struct convert_result c;
 
-	if (convert_digest(&s, &g, 0, ENGINE_AUTO, NULL, w, &c, e))
+	if (convert_digest(&s, &g, 0, ENGINE_AUTO, &leaves, w, &c, e))
 		return -1;
 	r->has_digest = true;
 	r->digest = c.digest;
@@ -90,7 +92,7 @@ record_of(const struct sized_request *rq)
 
 static int
 fill(const struct sized_request *rq, int fd, struct record *r,
-	bool *ret_grown, struct err *e)
+	struct record_tap *tap, bool *ret_grown, struct err *e)
 {
 	if (base_copy(rq->base, fd, rq->watch, e))
 		return -1;
@@ -101,7 +103,22 @@ fill(const struct sized_request *rq, int fd, struct record *r,
 		return 0;
 	if (sized_grow(fd, rq->grow, rq->grow_arg, rq->watch, ret_grown, e))
 		return -1;
-	return *ret_grown ? digest_grown(fd, rq->watch, r, e) : 0;
+	return *ret_grown ? digest_grown(fd, rq->watch, r, tap, e) : 0;
+}
+
+/* tap: of a copy that has grown; else the image's leaves, if it has any, are
+ * those of the copy. */
+static void
+write_record(const struct sized_request *rq, const char *name,
+	const struct record *r, bool grown, struct record_tap *tap)
+{
+	bool there = grown && !tap->overflow;
+
+	if (!grown && r->has_digest && record_leaves_load(rq->store, rq->image,
+			&r->digest, &tap->leaves, &there, NULL, NULL))
+		there = false;
+	record_renew(rq->store, name, r, there ? &tap->leaves : NULL,
+		rq->watch);
 }
 
 static int
@@ -109,6 +126,7 @@ make(const struct sized_request *rq, const char *name, bool *ret_grown,
 	struct err *e)
 {
 	struct record r = record_of(rq);
+	struct record_tap tap = {0};
 	struct store_stage st;
 	bool taken = false;
 	struct stat now;
@@ -116,7 +134,7 @@ make(const struct sized_request *rq, const char *name, bool *ret_grown,
 
 	if (store_stage_open(rq->store, name, &st, e))
 		return -1;
-	bad = fill(rq, st.fd, &r, ret_grown, e) ||
+	bad = fill(rq, st.fd, &r, &tap, ret_grown, e) ||
 		record_forget(rq->store, name, e) ||
 		store_stage_publish(rq->store, &st, name, &taken, e);
 	if (!bad && taken)
@@ -125,13 +143,14 @@ make(const struct sized_request *rq, const char *name, bool *ret_grown,
 		bad = err_sys(e, errno, "cannot look at it");
 	if (!bad) {
 		record_identify(&r, &now);
-		bad = record_store(rq->store, name, &r, e);
+		write_record(rq, name, &r, *ret_grown, &tap);
 		journal_tell(rq->journal, (struct journal_event){
 			.what = "added", .name = name, .id = r.id,
 			.why = "a copy, extended",
 			.bytes = (uint64_t)now.st_blocks * 512});
 	}
 	store_stage_drop(rq->store, &st);
+	record_leaves_free(&tap.leaves);
 	return bad ? err_file(e, name) : 0;
 }
 

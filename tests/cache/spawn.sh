@@ -100,6 +100,8 @@ r=$base/.byre/records/$(name img)_2.json
 [ "$(field content-digest "$r")" = "$digest" ] || fail "digest of the copy"
 [ "$(field kind "$r")" = sized ] || fail "kind of the copy"
 cmp -s -n 12582912 data.raw "${b}_2" || fail "content of the copy"
+same "${r%.json}.leaves" "$base/.byre/records/$(name img).leaves" \
+	"leaves of the copy"
 inode=$(stat -c %i "${b}_2")
 touch -d '3 days ago' "${b}_2"
 expect 0 cache spawn img "$inst/i3/disk2" --sized-base --size 2G
@@ -224,6 +226,8 @@ if PATH=$PATH:/sbin:/usr/sbin command -v mkfs.ext4 >/dev/null; then
 	[ "$(field content-digest "$r")" = \
 		"$("$byre" digest "$base/$(name ext)_1" | cut -d ' ' -f 1)" ] ||
 		fail "digest of the grown copy"
+	[ -s "${r%.json}.leaves" ] || fail "no leaves of the grown copy"
+	expect 0 cache verify "$(name ext)_1"
 	# a tool that does not end goes with whoever waits for it
 	mkdir bin
 	printf '#!/bin/sh\necho $$ >tool.pid\nexec sleep 30\n' >bin/e2fsck

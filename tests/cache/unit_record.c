@@ -331,6 +331,23 @@ START_TEST(too_many_leaves_are_none)
 }
 END_TEST
 
+/* Clocks that are wrong by centuries. */
+START_TEST(times_that_do_not_fit_are_cut)
+{
+	struct stat st = {.st_mtim = {.tv_sec = INT64_MAX}};
+	struct record r = {0};
+
+	record_identify(&r, &st);
+	ck_assert_int_eq(r.mtime_nsec, INT64_MAX);
+	st.st_mtim.tv_sec = INT64_MIN;
+	record_identify(&r, &st);
+	ck_assert_int_eq(r.mtime_nsec, 0);
+	st.st_mtim = (struct timespec){2, 5};
+	record_identify(&r, &st);
+	ck_assert_int_eq(r.mtime_nsec, 2000000005);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -348,6 +365,7 @@ main(void)
 	tcase_add_test(t, leaves_are_kept);
 	tcase_add_test(t, broken_leaves_are_as_none);
 	tcase_add_test(t, too_many_leaves_are_none);
+	tcase_add_test(t, times_that_do_not_fit_are_cut);
 	suite_add_tcase(u, t);
 	r = srunner_create(u);
 	srunner_run_all(r, CK_NORMAL);
