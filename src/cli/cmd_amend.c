@@ -22,7 +22,8 @@ run(const struct options_args *a, struct amend_request *rq, struct err *e)
 	int r;
 
 	if (policy_native(a, &g, e) ||
-		native_source(a, a->operands.v[0], &n, &s, e))
+		native_inplace_source(a, a->operands.v[0], &n, &s,
+			e))
 		return -1;
 	rq->image = (struct inplace_request){
 		.dirfd = s.dirfd,

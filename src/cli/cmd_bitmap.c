@@ -59,7 +59,8 @@ run(const struct options_args *a, const struct bitmap_step *steps, unsigned n,
 	struct gate g;
 
 	if (policy_native(a, &g, e) ||
-		native_source(a, a->operands.v[0], &name, &s, e))
+		native_inplace_source(a, a->operands.v[0], &name, &s,
+			e))
 		return -1;
 	if (a->granularity && (parse_size(a->granularity, &rq.granularity, e) ||
 		rq.granularity == 0))

@@ -47,7 +47,8 @@ run(const struct options_args *a, struct name *n, struct buf *out,
 	int status;
 
 	if (options(a, &rq, &json, e) ||
-		native_source(a, a->operands.v[0], n, &rq.source, e))
+		(rq.fix ? native_inplace_source : native_source)(a,
+			a->operands.v[0], n, &rq.source, e))
 		return -1;
 	if (rq.fix == 0)
 		sandbox_read_only(&rq.source.path, 1, NULL, 0, false);

@@ -32,7 +32,8 @@ run(const struct options_args *a, struct err *e)
 		return -1;
 	if (a->rate_limit && parse_size(a->rate_limit, &rq.rate_limit, e))
 		return err_prefix(e, "-r");
-	if (native_source(a, a->operands.v[0], &n, &s, e))
+	if (native_inplace_source(a, a->operands.v[0], &n, &s,
+			e))
 		return -1;
 	rq.image = inplace_of(&s, &g);
 	progress_start(&p, "commit", a->progress, true, a->quiet, fd,

@@ -148,6 +148,10 @@ target(struct job *j, struct convert_request *rq, struct err *e)
 	if (a->target_image_opts) {
 		if (name_parse(&j->target, j->dst, true, e))
 			return err_file(e, j->dst);
+		if (j->target.read_only) {
+			err_set(e, ERR_USAGE, "Block node is read-only");
+			return err_file(e, j->dst);
+		}
 		if (j->target.data_path)
 			return err_set(e, ERR_UNSUPPORTED, "data-file.filename "
 				"of a target is not supported");

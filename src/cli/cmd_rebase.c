@@ -33,7 +33,8 @@ run(const struct options_args *a, struct err *e)
 		native_progress_fd(a, &fd, e) ||
 		(a->backing_format && native_format(a->backing_format, "-F",
 			&format, e)) ||
-		native_source(a, a->operands.v[0], &n, &s, e))
+		native_inplace_source(a, a->operands.v[0], &n, &s,
+			e))
 		return -1;
 	if (!a->backing || (*a->backing && !a->backing_format)) {
 		name_free(&n);

@@ -42,7 +42,8 @@ run(const struct options_args *a, const char *size, struct err *e)
 	int r;
 
 	if (policy_native(a, &g, e) ||
-		native_source(a, a->operands.v[0], &n, &s, e))
+		native_inplace_source(a, a->operands.v[0], &n, &s,
+			e))
 		return -1;
 	if (size_of(size, &rq, e) || native_word(a->preallocation,
 			"--preallocation", modes, &mode, e)) {

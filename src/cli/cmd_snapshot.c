@@ -71,13 +71,14 @@ run(const struct options_args *a, struct err *e)
 	CLEANUP(name_free) struct name n = {0};
 	struct source s;
 	struct gate g;
+	bool lists = strcmp(a->steps.v[0], "list") == 0;
 	int r;
 
 	if (policy_native(a, &g, e) ||
-		native_source(a, a->operands.v[0], &n, &s, e))
+		(lists ? native_source : native_inplace_source)(a,
+			a->operands.v[0], &n, &s, e))
 		return -1;
-	r = strcmp(a->steps.v[0], "list") == 0 ? list(&s, &g, e)
-		: change(a, &s, &g, e);
+	r = lists ? list(&s, &g, e) : change(a, &s, &g, e);
 	return r ? err_file(e, s.path) : 0;
 }
 

@@ -35,6 +35,9 @@ int compat_resize(int argc, char **argv);
 /* compat_inplace.c: compat_source of an image that is to be changed. */
 int compat_inplace_source(const struct options_args *a, const char *operand,
 	struct name *n, struct source *s, struct gate *g);
+/* Refuses what the caller himself calls read-only. */
+int compat_inplace_writable(const char *operand, const struct name *n,
+	const struct source *s, const struct gate *g);
 /* "Could not open ..." of an image that was to be changed; returns 1. */
 int compat_inplace_failed(const char *shown, const char *path,
 	const struct err *e);

@@ -123,6 +123,11 @@ compat_check(const struct options_args *a)
 		name_free(&n);
 		return 1;
 	}
+	if (rq.fix && compat_inplace_writable(a->operands.v[0], &n, &rq.source,
+			    &g)) {
+		name_free(&n);
+		return 1;
+	}
 	rq.gate = &g;
 	rq.allow_probed = !g.safe;
 	rq.whole_chain = g.trusted;

@@ -203,6 +203,9 @@ name_target(struct job *j)
 	if (name_parse(&j->target, j->dst, list, &e))
 		return list ? compat_open_failed(j->dst, NULL, &e)
 			: compat_fault("", &e, true);
+	if (list && j->target.read_only)
+		return compat_fail("Could not open '%s': Block node is "
+			"read-only", j->dst);
 	if (j->target.data_path)
 		return compat_fail("data-file.filename of a target is not "
 			"supported by byre");

@@ -7,10 +7,29 @@
 #include <string.h>
 
 int
+compat_inplace_writable(const char *operand, const struct name *n,
+	const struct source *s, const struct gate *g)
+{
+	struct chain *c;
+	struct err e = {0};
+
+	if (!n->read_only)
+		return 0;
+	/* QEMU finds it out when it has opened the image */
+	if (source_open(s, g, false, NULL, &c, &e))
+		return compat_open_failed(operand, n->path, &e);
+	chain_close(c);
+	return compat_fail("Could not open '%s': Block node is read-only",
+		operand);
+}
+
+int
 compat_inplace_source(const struct options_args *a, const char *operand,
 	struct name *n, struct source *s, struct gate *g)
 {
 	if (compat_source(a, operand, n, s, g))
+		return 1;
+	if (compat_inplace_writable(operand, n, s, g))
 		return 1;
 	if (n->force_share)
 		return compat_fail("Could not open '%s': force-share=on can "

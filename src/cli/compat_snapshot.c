@@ -165,6 +165,9 @@ compat_snapshot(const struct options_args *a)
 		return compat_try("Expecting one image file name");
 	if (compat_source(a, shown, &n, &s, &g))
 		status = 1;
+	else if ((!lists || a->steps.n == 0) &&
+		compat_inplace_writable(shown, &n, &s, &g))
+		status = 1;
 	else if (s.force_share && (!lists || a->steps.n == 0))
 		status = compat_fail("Could not open '%s': force-share=on can "
 			"only be used with read-only images", shown);

@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "base/parse.h"
+#include "base/units.h"
 #include "cli/nodeopts.h"
 
 static char *
@@ -139,8 +140,6 @@ set_key(struct name *n, const char *key, const char *value, bool inner,
 			n->no_locks = strcmp(value, "off") == 0;
 		else if (strcmp(key, "cache.direct") == 0)
 			n->direct = parse_bool(value, &on, e) == 0 && on;
-		else if (strcmp(key, "force-share") == 0)
-			n->force_share = parse_bool(value, &on, e) == 0 && on;
 		return 0;
 	}
 	if (!inner && n->format != FORMAT_RAW &&
@@ -180,6 +179,19 @@ no_name(const struct name *n, const char *file, struct err *e)
 		probe_format_name(n->format));
 }
 
+/* Whether the file or the format on it has a switch on. */
+static bool
+any_on(const struct parse_opts *o, const char *key, const char *file_key)
+{
+	const char *v[] = {parse_opts_get(o, key), parse_opts_get(o, file_key)};
+	bool on = false;
+
+	for (unsigned i = 0; i < COUNT_OF(v) && !on; i++)
+		if (v[i] && parse_bool(v[i], &on, NULL))
+			on = false;
+	return on;
+}
+
 static int
 nodes(struct name *n, const struct parse_opts *o, struct err *e)
 {
@@ -204,6 +216,8 @@ nodes(struct name *n, const struct parse_opts *o, struct err *e)
 			    inner || (bare && strcmp(key, "driver") != 0), e))
 			return -1;
 	}
+	n->force_share = any_on(o, "force-share", "file.force-share");
+	n->read_only = any_on(o, "read-only", "file.read-only");
 	if (!n->path)
 		return err_set(e, ERR_USAGE, driver && !bare
 			? "A block device must be specified for \"file\""

@@ -18,7 +18,8 @@ struct name {
 	char *data_path;    /* data-file.filename, or NULL; owned */
 	enum format format; /* FORMAT_PROBE when the name does not say */
 	bool no_locks;      /* locking=off */
-	bool force_share;   /* force-share=on */
+	bool force_share;   /* force-share=on, of any node */
+	bool read_only;     /* read-only=on, of any node */
 	bool direct;        /* cache.direct=on */
 };
 

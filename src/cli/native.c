@@ -50,6 +50,19 @@ native_source(const struct options_args *a, const char *operand,
 }
 
 int
+native_inplace_source(const struct options_args *a, const char *operand,
+	struct name *n, struct source *s, struct err *e)
+{
+	if (native_source(a, operand, n, s, e))
+		return -1;
+	if (!n->read_only)
+		return 0;
+	name_free(n);
+	err_set(e, ERR_USAGE, "Block node is read-only");
+	return err_file(e, operand);
+}
+
+int
 native_word(const char *text, const char *what, const char *const *words,
 	unsigned *ret, struct err *e)
 {

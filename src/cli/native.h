@@ -12,6 +12,9 @@
  * --image-opts, with -f, -l and -U applied. n keeps its strings. */
 int native_source(const struct options_args *a, const char *operand,
 	struct name *n, struct source *ret, struct err *e);
+/* The same of an image that is to be changed: read-only=on is ERR_USAGE. */
+int native_inplace_source(const struct options_args *a, const char *operand,
+	struct name *n, struct source *ret, struct err *e);
 /* -f or -O by name; what: the option, for the message. */
 int native_format(const char *text, const char *what, enum format *ret,
 	struct err *e);

@@ -101,3 +101,24 @@ q -T enable,nosuch info img.qcow2
 for j in '[]' '1' '"x"' 'true' 'null' '[1]'; do
 	q info "json:$j"
 done
+
+# --- what the caller calls read-only is not changed
+ro=driver=qcow2,file.filename=img.qcow2
+for i in $ro,read-only=on $ro,file.read-only=on $ro,read-only=on,force-share=on; do
+	q resize --image-opts "$i" 2M
+	q amend -o lazy_refcounts=on --image-opts "$i"
+	q bitmap --add --image-opts "$i" b
+	q snapshot -c s --image-opts "$i"
+	q snapshot -l --image-opts "$i"
+	q commit --image-opts "$i"
+	q rebase -u -b '' --image-opts "$i"
+	q check -r all --image-opts "$i"
+	q check --image-opts "$i"
+	q convert -n -f raw --target-image-opts plain "$i"
+done
+q resize 'json:{"driver":"qcow2","read-only":true,"file.filename":"img.qcow2"}' 2M
+q resize --image-opts driver=qcow2,file.filename=nowhere,read-only=on 2M
+q resize --image-opts driver=qcow2,file.filename=plain,read-only=on 2M
+q resize --image-opts driver=raw,file.filename=img.raw,read-only=on 2M
+q resize --image-opts $ro,read-only=on,read-only=off 2M
+q resize --image-opts $ro,force-share=on,file.force-share=off 2M
