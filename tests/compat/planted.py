@@ -139,7 +139,7 @@ PLANTS = {
         "src/op/commit.c", "if (j->base.chain->size >= size)",
         "if (j->base.chain->size >= size || true)", TEXTS + "commit"),
     "commit empties an overlay it should keep": (
-        "src/op/commit.c", "if (rq->keep)", "if (rq->keep && !rq->path)",
+        "src/op/commit.c", "if (rq->keep)", "if (rq->keep && !rq->image.path)",
         TEXTS + "commit"),
     "rebase takes a short file for one that matches": (
         "src/op/scan_diff.c", "t.differs = !same(s, t.old, t.other, voff);",
