@@ -75,8 +75,9 @@ make(const struct blank_request *rq, struct blank_result *r, struct err *e)
 static int
 run(const struct blank_request *rq, struct blank_result *r, struct err *e)
 {
+	struct record rec;
 	struct stat st;
-	bool there;
+	bool there, rotten;
 
 	if (store_stat(rq->store->base_fd, r->name, &there, &st, e))
 		return -1;
@@ -85,6 +86,13 @@ run(const struct blank_request *rq, struct blank_result *r, struct err *e)
 	if ((uint64_t)st.st_size != r->size)
 		return err_set(e, ERR_CORRUPT, "is %" PRIu64 " bytes long, not "
 			"%" PRIu64, (uint64_t)st.st_size, r->size);
+	if (record_load(rq->store, r->name, &rec, &there, rq->watch, e))
+		return -1;
+	rotten = there && record_is_rotten(&rec, &st);
+	record_free(&rec);
+	if (rotten)
+		return err_set(e, ERR_CORRUPT,
+			"is rotten, the last verification says");
 	return store_touch(rq->store, r->name, rq->watch, e);
 }
 

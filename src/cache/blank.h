@@ -31,7 +31,8 @@ struct blank_result {
 	uint64_t size;          /* bytes */
 };
 
-/* One that is there with another length is ERR_CORRUPT. */
+/* One that is there with another length, or was found rotten, is
+ * ERR_CORRUPT. */
 int blank_run(const struct blank_request *rq, struct blank_result *ret,
 	struct err *e);
 

@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "cache/base.h"
 #include "cache/ensure_copy.h"
 #include "cache/ensure_wait.h"
 #include "op/check.h"
@@ -49,12 +50,25 @@ struct job {
 };
 
 static int
-damaged(const struct job *j, const struct stat *st, const struct record *r,
-	struct err *e)
+differs(const char *algo, const char *want, const char *is, struct err *e)
 {
-	err_set(e, ERR_CORRUPT, "is %lld bytes long, its record says %" PRIu64,
-		(long long)st->st_size, r->file_size);
-	return err_file(e, j->name);
+	if (*want && *is && strcmp(want, is) != 0)
+		return err_set(e, ERR_MISMATCH, "the %s of its source was %s, "
+			"expected is %s", algo, is, want);
+	return 0;
+}
+
+/* Of a source that is not read again, as far as anything is known. */
+static int
+check_expected(const struct job *j, const struct record *r, struct err *e)
+{
+	const struct ensure_digests *want = j->rq->expect;
+
+	if (want && (differs("md5", want->md5, r->md5, e) ||
+			differs("sha256", want->sha256, r->sha256, e) ||
+			differs("sha512", want->sha512, r->sha512, e)))
+		return err_file(e, j->name);
+	return 0;
 }
 
 static int
@@ -242,7 +256,6 @@ fit(struct job *j, struct err *e)
 	return 0;
 }
 
-/* Not having one is a pity and no fault: the base is there. */
 static void
 write_record(struct job *j, const struct stat *st)
 {
@@ -285,11 +298,9 @@ write_record(struct job *j, const struct stat *st)
 }
 
 /* Whoever made it had no time for a record, or keeps none. A qcow2 is of no use
- * without one: where that is what was asked for, it is looked through. Not one
- * whose record is of another file (foreign): that is for a spawn to judge. */
+ * without one: where that is what was asked for, it is looked through. */
 static int
-take_unrecorded(struct job *j, bool foreign, struct ensure_result *ret,
-	struct err *e)
+take_unrecorded(struct job *j, struct ensure_result *ret, struct err *e)
 {
 	uint8_t head[SECTOR] = {0};
 	CLEANUP_FD int fd = -1;
@@ -304,7 +315,7 @@ take_unrecorded(struct job *j, bool foreign, struct ensure_result *ret,
 		return -1;
 	if (pread(fd, head, sizeof(head), 0) < 0)
 		return err_sys(e, errno, "cannot read");
-	if (foreign || !j->rq->keep_qcow2 || j->made.fd >= 0 ||
+	if (!j->rq->keep_qcow2 || j->made.fd >= 0 ||
 		probe_qemu((struct span){head, sizeof(head)}) != FORMAT_QCOW2)
 		return 0;
 	j->made.fd = TAKE_FD(fd);
@@ -326,35 +337,24 @@ take_unrecorded(struct job *j, bool foreign, struct ensure_result *ret,
 
 /* The entry is there: is it what it should be? */
 static int
-take_present(struct job *j, const struct stat *st, struct ensure_result *ret,
-	struct err *e)
+take_present(struct job *j, struct ensure_result *ret, struct err *e)
 {
-	struct record r;
-	bool there, ours;
+	CLEANUP(base_close) struct base b = BASE_NONE;
+	const struct record *r = &b.record;
 
-	if (st->st_size == 0) {
-		err_set(e, ERR_CORRUPT, "the base is empty");
+	if (base_known(j->s, j->name, j->rq->watch, &b, e) ||
+		(b.recorded && check_expected(j, r, e)))
+		return -1;
+	ret->file_size = (uint64_t)b.st.st_size;
+	ret->recorded = b.recorded;
+	if (b.recorded) {
+		ret->format = r->format;
+		ret->virtual_size = r->virtual_size;
+		ret->has_digest = r->has_digest;
+		ret->digest = r->digest;
+	} else if (take_unrecorded(j, ret, e)) {
 		return err_file(e, j->name);
 	}
-	if (record_load(j->s, j->name, &r, &there, j->rq->watch, e))
-		return -1;
-	ours = there && record_matches(&r, st);
-	if (there && !ours && r.ino == st->st_ino) {
-		damaged(j, st, &r, e);
-		record_free(&r);
-		return -1;
-	}
-	ret->file_size = (uint64_t)st->st_size;
-	ret->recorded = ours;
-	if (ours) {
-		ret->format = r.format;
-		ret->virtual_size = r.virtual_size;
-		ret->has_digest = r.has_digest;
-		ret->digest = r.digest;
-	}
-	record_free(&r);
-	if (!ours && take_unrecorded(j, there, ret, e))
-		return err_file(e, j->name);
 	if (store_touch(j->s, j->name, j->rq->watch, e))
 		return -1;
 	journal_tell(j->rq->journal, (struct journal_event){
@@ -377,17 +377,9 @@ publish(struct job *j, struct ensure_result *ret, struct err *e)
 			: store_stage_publish(j->s, &j->made, j->name, &taken,
 				e))
 		return -1;
-	if (taken) {
-		/* one who takes no lock: Nova, caching ahead of a spawn */
-		bool there;
-
-		if (store_stat(j->s->base_fd, j->name, &there, &st, e))
-			return -1;
-		if (there)
-			return take_present(j, &st, ret, e);
-		err_set(e, ERR_BUSY, "came and went");
-		return err_file(e, j->name);
-	}
+	/* by one who takes no lock: Nova, caching ahead of a spawn */
+	if (taken)
+		return take_present(j, ret, e);
 	if (fstat(j->made.fd, &st))
 		return err_sys(e, errno, "cannot look at a base");
 	write_record(j, &st);
@@ -450,7 +442,7 @@ under_lock(struct job *j, struct ensure_result *ret, struct err *e)
 	if (store_stat(j->s->base_fd, j->name, &there, &st, e))
 		return -1;
 	if (there && !rq->replaces)
-		return take_present(j, &st, ret, e);
+		return take_present(j, ret, e);
 	if (rq->replaces && still_rotten(j, there, &st, e))
 		return -1;
 	if (fetch(j, &why) || look(j, &why) ||

@@ -40,6 +40,9 @@ struct ensure_request {
 	int (*fetch)(void *arg, int fd, struct ensure_digests *ret,
 		struct err *e);
 	void *fetch_arg;
+	/* or NULL: what the source of a base that is there must have had, as
+	 * far as its record tells; else ERR_MISMATCH */
+	const struct ensure_digests *expect;
 	const char *source_name;  /* for messages and the record */
 	enum format format;       /* FORMAT_PROBE: detect */
 	uint64_t max_size;        /* of the virtual size; 0: no limit */
@@ -78,13 +81,15 @@ struct ensure_result {
 };
 
 /*
- * Safe to repeat. A base that is there is touched, its tables are not read;
- * one that is empty, or is not as long as its record says (same inode), is
- * ERR_CORRUPT: it is damaged, and in use perhaps. One without a record is
- * flushed, and with keep_qcow2 a qcow2 among them is checked and adopted: it
- * could not be built on otherwise. The source must pass the safe policy
- * (deep), else ERR_DENIED and nothing is left. Unless fetch gives a digest, or
- * a recorded one is to be met, it must be `whole`, too (gate.h).
+ * Safe to repeat. A base that is there is touched, and not read if it is the
+ * file that its record tells of; another one is judged as base_open does, and
+ * one that spawn would refuse is refused here. Without a record only an empty
+ * one is (ERR_CORRUPT); it is flushed, and with keep_qcow2 a qcow2 is checked
+ * and adopted: it could not be built on otherwise. The source must pass the
+ * safe policy (deep), else ERR_DENIED and nothing is left. Unless fetch gives
+ * a digest, or a recorded one is to be met, it must be `whole`, too (gate.h).
+ * It is read and written through the page cache: the first spawns find the
+ * base there.
  */
 int ensure_run(const struct ensure_request *rq, struct ensure_result *ret,
 	struct err *e);

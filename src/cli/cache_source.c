@@ -35,6 +35,7 @@ source(const struct options_args *a, struct ensure_request *rq,
 		return -1;
 	rq->source_name = from_stdin ? "standard input" : a->from;
 	rq->source_fd = -1;
+	rq->expect = &f->expect;
 	if (a->expected.n == 0 && !from_stdin) {
 		rq->source_path = a->from;
 		return 0;

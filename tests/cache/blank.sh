@@ -33,6 +33,12 @@ if command -v mkswap >/dev/null; then
 	expect 0 env PATH=/usr/bin:/bin "$byre" cache blank swap --size 16M \
 		--instances "$inst"
 	[ -s "$base/swap_16" ] || fail "without sbin in PATH: $(cat err)"
+	# what was found rotten is nothing to be built on
+	expect 0 cache verify swap_16
+	printf x | dd of="$base/swap_16" bs=1 seek=4090 conv=notrunc 2>/dev/null
+	expect 3 cache verify swap_16
+	expect 1 cache blank swap --size 16M
+	one_line '*swap_16: is rotten, the last verification says'
 	# unused, it goes
 	touch -d '2 days ago' "$base/swap_64"
 	expect 0 cache clean

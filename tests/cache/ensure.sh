@@ -150,15 +150,45 @@ expect 0 cache ensure nova --from nothing --json
 [ -z "$(field content-digest out)" ] || fail "a digest from nowhere"
 : >"$base/$(name zero)"
 expect 1 cache ensure zero --from data.raw
-one_line 'byre: cache ensure: *: the base is empty'
+one_line 'byre: cache ensure: *: is empty'
 truncate -s 11M "$base/$(name image-raw)"
 expect 1 cache ensure image-raw --from data.raw
 one_line 'byre: cache ensure: *is 11534336 bytes long, its record says 12582912'
-# another file in its place is no damage: Nova made it anew
-rm "$base/$(name image-raw)"
-cp data.raw "$base/$(name image-raw)"
+# another file in its place is judged by its content: Nova made it anew
+b=$base/$(name image-raw)
+rm "$b"
+cp data.raw "$b"
 expect 0 cache ensure image-raw --from nothing --json
-[ -z "$(field content-digest out)" ] || fail "an old record is believed"
+[ "$(field content-digest out)" = "$digest" ] || fail "not recognised"
+[ "$(field ino "$base/.byre/records/$(name image-raw).json")" = \
+	"$(stat -c %i "$b")" ] || fail "the record keeps the old inode"
+rm "$b"
+cp data.raw "$b"
+printf x | dd of="$b" bs=1 seek=70000 conv=notrunc 2>/dev/null
+expect 1 cache ensure image-raw --from data.raw
+one_line 'byre: cache ensure: *its content is not the one that was recorded'
+rm "$b"
+cp odd.raw "$b"
+expect 1 cache ensure image-raw --from data.raw
+one_line 'byre: cache ensure: *its content is not the one that was recorded'
+# its conversion may end elsewhere than ours; what we kept as a qcow2 is raw
+for size in 1000 4096; do
+	rm "$base/$(name odd)"
+	cp odd.raw "$base/$(name odd)"
+	truncate -s $size "$base/$(name odd)"
+	expect 0 cache ensure odd --from nothing --json
+	[ -n "$(field content-digest out)" ] || fail "odd, $size bytes"
+	expect 0 cache spawn odd "$inst/odd-$size/disk"
+	silent
+done
+rm "$base/$(name kept)"
+cp data.raw "$base/$(name kept)"
+expect 0 cache ensure kept --from nothing --json
+[ "$(field format out)" = raw ] || fail "format of what was kept"
+[ "$(field content-digest out)" = "$digest" ] || fail "digest of what was kept"
+expect 0 cache spawn kept "$inst/kept/disk"
+"$byre" info --output=json "$inst/kept/disk" >info.out
+[ "$(field backing-filename-format info.out)" = raw ] || fail "$(cat info.out)"
 
 # what is planted is not followed
 echo precious >precious

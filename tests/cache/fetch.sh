@@ -98,6 +98,15 @@ for f in data.raw data.qcow2; do
 	staged "wrong $f"
 done
 
+# of a base that is there the record tells which source it had
+expect 0 cache ensure sum-data.raw --from nothing --expect "sha512:$sha512"
+expect 0 cache ensure sum-data.raw --from nothing --expect "sha256:$sha256"
+expect 1 cache ensure sum-data.qcow2 --from nothing --expect "md5:$md5"
+one_line 'byre: cache ensure: *: the md5 of its source was *, expected is *'
+expect 1 cache spawn sum-data.qcow2 "$inst/i/disk" --from nothing \
+	--expect "sha512:$sha512"
+absent "$inst/i"
+
 # standard input, of either kind, in all the ways
 for how in "" --keep-qcow2 --kernel; do
 	kept=data.raw

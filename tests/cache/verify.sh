@@ -77,6 +77,19 @@ done
 state "$n" rotten
 expect 1 cache spawn img "$inst/uuid/disk"
 one_line 'byre: cache spawn: *: 1 of its blocks are rotten*'
+expect 1 cache ensure img --from data.raw
+one_line 'byre: cache ensure: *: 1 of its blocks are rotten*'
+# another file with the right content is not what was found rotten
+cp -p "$b" rotten
+rm "$b"
+cp data.raw "$b"
+expect 0 cache spawn img "$inst/uuid/disk"
+silent
+rm -r "$inst/uuid"
+state "$n" digest
+fresh
+flip "$b" 8500000
+expect 3 cache verify
 flip "$b" 1048575
 flip "$b" 1048576
 flip "$b" 4500000

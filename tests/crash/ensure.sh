@@ -101,6 +101,12 @@ for deny in link otmpfile ficlone,copy fallocate seek io_uring direct \
 	done
 done
 
+# A base whose maker died before its record may not have its name on disk yet.
+rm -f "$w/i/_base/.byre/records/$name".*
+shim FAIL= -- "$byre" cache ensure --instances i x --from src.qcow2
+awk '$1 == "sync" { print $2 }' "$dir/log" | grep -q '_base$' ||
+	fail "the name of a base that was found is not flushed"
+
 # The way of a base: its data, a flush, the name, a flush of the directory;
 # and of the two files of its record: data, a flush, the name; then a flush of
 # both names.
