@@ -16,13 +16,19 @@
  *                       any (each of these but malloc). NTH+ is this one and
  *                       all later ones. WHAT: an errno's name, or short (half
  *                       of the transfer is done), eof (nothing of it is), kill,
- *                       term, int (that signal is raised before the call).
+ *                       term, int (that signal is raised before the call),
+ *                       lost (a link is made, and the answer is EEXIST: what
+ *                       an NFS client says that had to ask twice).
  *                       A ring's request can fail with EIO or ENOSPC only, and
  *                       be short: it is redirected, as the kernel answers it.
  * BYRE_SHIM_DENY=F,...  otmpfile, linktmp (linkat of a nameless file), link
  *                       (no hard links at all), renameat2, ficlone, copy,
- *                       fallocate, io_uring, seek (SEEK_DATA), direct,
- *                       openat2.
+ *                       fallocate, io_uring, seek (SEEK_DATA), holes (all is
+ *                       data), direct, openat2, lease, birth (statx tells no
+ *                       time of birth), touch (utimensat: EACCES), locks
+ *                       (ENOLCK). nfs: what every client of NFS version 3
+ *                       lacks, which is otmpfile, linktmp, renameat2, ficlone,
+ *                       copy, fallocate, holes, lease, birth.
  * BYRE_SHIM_LOG=FILE    One line per call: "NAME FILE A B RESULT"; A and B are
  *                       offset and length, RESULT is -errno on failure. FILE
  *                       is relative to DIR, #INODE for a nameless one. A ring's
@@ -58,7 +64,7 @@
 
 #define RULES_MAX 8
 
-enum { DO_ERRNO, DO_SHORT, DO_EOF, DO_SIGNAL };
+enum { DO_ERRNO, DO_SHORT, DO_EOF, DO_SIGNAL, DO_LOST };
 
 struct rule {
 	int call; /* SHIM_CALLS is any */
@@ -97,6 +103,9 @@ static const struct {
 	{"EFBIG", EFBIG},   {"ENOENT", ENOENT}, {"EROFS", EROFS},
 	{"EMFILE", EMFILE}, {"EINVAL", EINVAL}, {"ESTALE", ESTALE},
 };
+
+static const char nfs[] = ",otmpfile,linktmp,renameat2,ficlone,copy,fallocate,"
+	"holes,lease,birth,";
 
 static struct rule rules[RULES_MAX];
 static int rules_n;
@@ -144,6 +153,8 @@ parse_rule(char *s)
 		r->act = DO_SHORT;
 	if (!strcmp(what, "eof"))
 		r->act = DO_EOF;
+	if (!strcmp(what, "lost") && r->call == SHIM_LINK)
+		r->act = DO_LOST;
 	for (i = 0; i < sizeof(errnos) / sizeof(errnos[0]); i++)
 		if (!strcmp(what, errnos[i].name)) {
 			r->act = DO_ERRNO;
@@ -220,6 +231,8 @@ act(const struct rule *r, size_t *len)
 		if (len)
 			*len = 0;
 		return 0;
+	case DO_LOST:
+		return SHIM_LOST;
 	default:
 		/* to the process: a worker thread blocks its signals */
 		kill(getpid(), r->value);
@@ -256,7 +269,8 @@ shim_denied(const char *feature)
 	char item[64];
 
 	snprintf(item, sizeof(item), ",%s,", feature);
-	return strstr(deny, item) != NULL;
+	return strstr(deny, item) ||
+		(strstr(nfs, item) && strstr(deny, ",nfs,"));
 }
 
 static bool

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What shim.c decides and shim_calls.c asks; see the top of shim.c. */
+/* What shim.c decides and the calls ask; see the top of shim.c. */
 #ifndef CRASH_SHIM_H
 #define CRASH_SHIM_H
 
@@ -25,6 +25,9 @@ enum shim_call {
 	SHIM_MALLOC,
 	SHIM_CALLS,
 };
+
+/* No errno: the link is made, and the caller told EEXIST. */
+#define SHIM_LOST -1
 
 /* Counts one call. 0: let it go on, with *len (may be NULL) perhaps shorter;
  * else the errno to fail with. Does not return where the rule is to kill. */

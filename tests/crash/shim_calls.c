@@ -274,36 +274,6 @@ fallocate64(int fd, int mode, off_t off, off_t len)
 	return fallocate_any(fd, mode, off, len);
 }
 
-/* Denied, it is the C library's own way that does the work. */
-static int
-posix_fallocate_any(int fd, off_t off, off_t len)
-{
-	struct stat st;
-	int saved = errno, r;
-
-	if (shim_fd(fd) && !shim_denied("fallocate")) {
-		r = fallocate_any(fd, 0, off, len) ? errno : 0;
-		if (!r && fstat(fd, &st) == 0)
-			shim_trace(SHIM_REC_SIZE, fd, 0, (uint64_t)st.st_size,
-				NULL);
-		errno = saved;
-		return r;
-	}
-	return REAL("posix_fallocate", int, int, off_t, off_t)(fd, off, len);
-}
-
-SHIM int
-posix_fallocate(int fd, off_t off, off_t len)
-{
-	return posix_fallocate_any(fd, off, len);
-}
-
-SHIM int
-posix_fallocate64(int fd, off_t off, off_t len)
-{
-	return posix_fallocate_any(fd, off, len);
-}
-
 static int
 ftruncate_any(int fd, off_t size)
 {
@@ -328,29 +298,6 @@ SHIM int
 ftruncate64(int fd, off_t size)
 {
 	return ftruncate_any(fd, size);
-}
-
-static off_t
-lseek_any(int fd, off_t off, int whence)
-{
-	bool ours = (whence == SEEK_DATA || whence == SEEK_HOLE) && shim_fd(fd);
-	int eno = !ours ? 0
-		: shim_denied("seek") ? EINVAL
-				      : shim_ask(SHIM_LSEEK, NULL);
-
-	return eno ? refuse(eno) : (off_t)syscall(SYS_lseek, fd, off, whence);
-}
-
-SHIM off_t
-lseek(int fd, off_t off, int whence)
-{
-	return lseek_any(fd, off, whence);
-}
-
-SHIM off_t
-lseek64(int fd, off_t off, int whence)
-{
-	return lseek_any(fd, off, whence);
 }
 
 SHIM int
@@ -393,30 +340,6 @@ copy_file_range(int in, off_t *ioff, int out, off_t *ooff, size_t len,
 	return r;
 }
 
-static int
-fcntl_any(int fd, int cmd, void *arg)
-{
-	if (cmd == F_SETFL && (intptr_t)arg & O_DIRECT &&
-		shim_denied("direct") && shim_fd(fd))
-		return refuse(EINVAL);
-	return (int)syscall(SYS_fcntl, fd, cmd, arg);
-}
-
-#define FCNTL(name)                                                            \
-	SHIM int name(int fd, int cmd, ...)                                    \
-	{                                                                      \
-		va_list ap;                                                    \
-		void *arg;                                                     \
-                                                                               \
-		va_start(ap, cmd);                                             \
-		arg = va_arg(ap, void *);                                      \
-		va_end(ap);                                                    \
-		return fcntl_any(fd, cmd, arg);                                \
-	}
-
-FCNTL(fcntl)
-FCNTL(fcntl64)
-
 /* ---- names ---- */
 
 SHIM int
@@ -431,8 +354,10 @@ linkat(int ofd, const char *from, int nfd, const char *to, int flags)
 		eno = EPERM;
 	else if (ours)
 		eno = shim_ask(SHIM_LINK, NULL);
-	r = eno ? refuse(eno)
+	r = eno && eno != SHIM_LOST ? refuse(eno)
 		: (int)syscall(SYS_linkat, ofd, from, nfd, to, flags);
+	if (eno == SHIM_LOST && r == 0)
+		r = refuse(EEXIST);
 	if (ours)
 		shim_log_path("link", to, r);
 	if (ours && r == 0)
