@@ -42,6 +42,18 @@ judge() {
 	esac
 }
 
+# try RULE ARGS...
+try() {
+	rule=$1
+	shift
+	forget
+	shim FAIL="$rule" -- "$byre" cache ensure --instances i x "$@"
+	judge "$rule"
+	shim FAIL= -- "$byre" cache ensure --instances i x "$@"
+	[ $rc -eq 0 ] || fail "after $rule: exit $rc"
+	cmp -s "$base" "$dir/want" || fail "after $rule: other bytes"
+}
+
 # sweep_ensure ARGS...
 sweep_ensure() {
 	forget
@@ -49,36 +61,12 @@ sweep_ensure() {
 	[ $rc -eq 0 ] || fail "without faults: exit $rc: $*"
 	[ -s "$dir/err" ] && fail "without faults: speaks: $*"
 	cp "$base" "$dir/want"
-	cp "$dir/count" "$dir/counts"
-	runs=0
-	while read -r call n; do
-		case $call in
-		any) whats="kill term" ;;
-		malloc) whats=ENOMEM ;;
-		write) whats="EIO ENOSPC short" ;;
-		# a qcow2 that is empty when it is looked at must not be raw then
-		read) whats="EIO eof" ;;
-		*) whats=EIO ;;
-		esac
-		for what in $whats; do
-			for i in $(sample "$n"); do
-				runs=$((runs + 1))
-				rule=$call:$i:$what
-				forget
-				shim FAIL="$rule" -- "$byre" cache ensure \
-					--instances i x "$@"
-				judge "$rule"
-				shim FAIL= -- "$byre" cache ensure \
-					--instances i x "$@"
-				[ $rc -eq 0 ] || fail "after $rule: exit $rc"
-				cmp -s "$base" "$dir/want" ||
-					fail "after $rule: other bytes"
-			done
-		done
-	done <"$dir/counts"
+	every_fault try "$@"
 	echo "$runs runs: $*"
 }
 
+# a qcow2 that is empty when it is looked at must not be raw then
+on_read="EIO eof"
 sweep_ensure --from src.raw
 sweep_ensure --from src.qcow2
 sweep_ensure --from src.qcow2 --keep-qcow2

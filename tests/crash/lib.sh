@@ -92,6 +92,41 @@ sample() {
 	fi
 }
 
+# What may befall a call in a sweep. on_any: signals before any call; on_read:
+# of reads (eof: a source that is cut while it is read); on_unlink. Tests set
+# these, or have their own table.
+on_any="kill term"
+on_read=EIO
+on_unlink=EIO
+faults_of() {
+	case $1 in
+	any) echo "$on_any" ;;
+	malloc) echo ENOMEM ;;
+	unlink) echo "$on_unlink" ;;
+	read | ringread) echo "$on_read" ;;
+	write | ringwrite) echo EIO ENOSPC short ;;
+	fallocate | ftruncate) echo EIO ENOSPC ;;
+	*) echo EIO ;;
+	esac
+}
+
+# every_fault FUNCTION ARGS...: FUNCTION RULE ARGS for the calls that the last
+# run made, one after the other. How many they were is in $runs.
+every_fault() {
+	f_run=$1
+	shift
+	cp "$dir/count" "$dir/counts"
+	runs=0
+	while read -r f_call f_n; do
+		for f_what in $(faults_of "$f_call"); do
+			for f_i in $(sample "$f_n"); do
+				runs=$((runs + 1))
+				"$f_run" "$f_call:$f_i:$f_what" "$@"
+			done
+		done
+	done <"$dir/counts"
+}
+
 # The calls whose failure nobody may pass over.
 strict() {
 	case $1 in
@@ -182,6 +217,10 @@ attempt() {
 sweep() {
 	s_kind=$1
 	shift
+	on_any="kill term int"
+	on_read="EIO short ${s_eof-eof}"
+	# a temporary name that will not go away, stays
+	on_unlink=
 	rm -f "$w/t"
 	before=$(entries)
 	[ "$s_kind" = new ] || cp --sparse=always "$dir/old" "$w/t"
@@ -189,33 +228,20 @@ sweep() {
 	[ $rc -eq 0 ] || fail "without faults: exit $rc: $*"
 	[ -s "$dir/err" ] && fail "without faults: speaks: $*"
 	mv "$w/t" "$dir/want"
-	cp "$dir/count" "$dir/counts"
-	s_runs=0
-	while read -r s_call s_n; do
-		case $s_call in
-		any) s_whats="kill term int" ;;
-		malloc) s_whats=ENOMEM ;;
-		# a temporary name that will not go away, stays
-		unlink) continue ;;
-		write | ringwrite) s_whats="EIO ENOSPC short" ;;
-		fallocate | ftruncate) s_whats="EIO ENOSPC" ;;
-		# eof: a source that is cut while it is read
-		read | ringread) s_whats="EIO short ${s_eof-eof}" ;;
-		*) s_whats=EIO ;;
-		esac
-		for s_what in $s_whats; do
-			for s_i in $(sample "$s_n"); do
-				s_runs=$((s_runs + 1))
-				s_rule=$s_call:$s_i:$s_what
-				# a short transfer is no failure
-				case $s_what in
-				short) short_attempt "$s_kind" "$s_rule" "$@" ;;
-				*) attempt "$s_kind" "$s_rule" "$@" ;;
-				esac
-			done
-		done
-	done <"$dir/counts"
-	echo "$s_runs runs: $*"
+	every_fault sweep_one "$s_kind" "$@"
+	echo "$runs runs: $*"
+}
+
+# sweep_one RULE KIND [VAR=VALUE] -- COMMAND
+sweep_one() {
+	o_rule=$1
+	o_kind=$2
+	shift 2
+	# a short transfer is no failure
+	case $o_rule in
+	*:short) short_attempt "$o_kind" "$o_rule" "$@" ;;
+	*) attempt "$o_kind" "$o_rule" "$@" ;;
+	esac
 }
 
 # The same as attempt, but it has to succeed.

@@ -55,6 +55,19 @@ judge() {
 	esac
 }
 
+# try RULE ARGS...
+try() {
+	rule=$1
+	shift
+	forget
+	shim FAIL="$rule" -- "$byre" cache spawn --instances i x i/a/disk "$@"
+	judge "$rule"
+	rm -f "$w/i/a/disk"
+	shim FAIL= -- "$byre" cache spawn --instances i x i/a/disk "$@"
+	[ $rc -eq 0 ] || fail "after $rule: exit $rc"
+	cmp -s "$w/i/a/disk" "$dir/want" || fail "after $rule: other bytes"
+}
+
 # sweep_spawn ARGS...
 sweep_spawn() {
 	forget
@@ -62,32 +75,7 @@ sweep_spawn() {
 	[ $rc -eq 0 ] || fail "without faults: exit $rc: $*"
 	[ -s "$dir/err" ] && fail "without faults: speaks: $*"
 	cp "$w/i/a/disk" "$dir/want"
-	cp "$dir/count" "$dir/counts"
-	runs=0
-	while read -r call n; do
-		case $call in
-		any) whats="kill term" ;;
-		malloc) whats=ENOMEM ;;
-		write) whats="EIO ENOSPC short" ;;
-		*) whats=EIO ;;
-		esac
-		for what in $whats; do
-			for i in $(sample "$n"); do
-				runs=$((runs + 1))
-				rule=$call:$i:$what
-				forget
-				shim FAIL="$rule" -- "$byre" cache spawn \
-					--instances i x i/a/disk "$@"
-				judge "$rule"
-				rm -f "$w/i/a/disk"
-				shim FAIL= -- "$byre" cache spawn \
-					--instances i x i/a/disk "$@"
-				[ $rc -eq 0 ] || fail "after $rule: exit $rc"
-				cmp -s "$w/i/a/disk" "$dir/want" ||
-					fail "after $rule: other bytes"
-			done
-		done
-	done <"$dir/counts"
+	every_fault try "$@"
 	echo "$runs runs: spawn $*"
 }
 
@@ -131,32 +119,23 @@ again
 shim FAIL= -- "$byre" cache clean --instances i -q
 [ $rc -eq 0 ] || fail "clean without faults: exit $rc"
 [ ! -e "$old" ] || fail "clean without faults: nothing went"
-cp "$dir/count" "$dir/counts"
-runs=0
-while read -r call n; do
-	case $call in
-	any) whats="kill term" ;;
-	malloc) whats=ENOMEM ;;
-	*) whats=EIO ;;
+
+# try_clean RULE
+try_clean() {
+	again
+	shim FAIL="$1" -- "$byre" cache clean --instances i -q
+	[ -e "$base" ] || fail "$1: exit $rc, in use and gone"
+	case $rc in
+	0 | 1) ;;
+	*) by_signal "$1" ;;
 	esac
-	for what in $whats; do
-		for i in $(sample "$n"); do
-			runs=$((runs + 1))
-			rule=$call:$i:$what
-			again
-			shim FAIL="$rule" -- "$byre" cache clean --instances i -q
-			[ -e "$base" ] || fail "$rule: exit $rc, in use and gone"
-			case $rc in
-			0 | 1) ;;
-			*) by_signal "$rule" ;;
-			esac
-			shim FAIL= -- "$byre" cache clean --instances i -q
-			[ $rc -eq 0 ] || fail "after $rule: exit $rc"
-			[ -e "$base" ] || fail "after $rule: in use and gone"
-			[ ! -e "$old" ] || fail "after $rule: still there"
-			[ -z "$(staged)" ] || fail "after $rule: $(staged)"
-		done
-	done
-done <"$dir/counts"
+	shim FAIL= -- "$byre" cache clean --instances i -q
+	[ $rc -eq 0 ] || fail "after $1: exit $rc"
+	[ -e "$base" ] || fail "after $1: in use and gone"
+	[ ! -e "$old" ] || fail "after $1: still there"
+	[ -z "$(staged)" ] || fail "after $1: $(staged)"
+}
+
+every_fault try_clean
 echo "$runs runs: clean"
 exit 0
