@@ -250,17 +250,30 @@ link_nameless(struct publish *p)
 	return eno;
 }
 
+/* Whether the name is this very file's. */
+static bool
+is_ours(const struct publish *p)
+{
+	struct stat named, own;
+
+	return fstatat(p->dirfd, p->base, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+		fstat(p->file->fd, &own) == 0 && named.st_dev == own.st_dev &&
+		named.st_ino == own.st_ino;
+}
+
 static int
 link_named(struct publish *p)
 {
-	int eno;
+	int eno = 0;
 
-	if (linkat(p->dirfd, p->temp, p->dirfd, p->base, 0) == 0) {
+	if (linkat(p->dirfd, p->temp, p->dirfd, p->base, 0))
+		eno = errno;
+	/* NFS: the answer got lost, and the client asked again */
+	if (!eno || (eno == EEXIST && is_ours(p))) {
 		unlinkat(p->dirfd, p->temp, 0);
 		p->temp[0] = '\0';
 		return 0;
 	}
-	eno = errno;
 	if (eno != EPERM && eno != EOPNOTSUPP && eno != ENOSYS && eno != EMLINK)
 		return eno;
 	/* A file system without hard links. */
@@ -282,18 +295,6 @@ sync_dir(struct publish *p)
 	return -1;
 }
 
-/* Takes the name away again, if it still is this file's. */
-static void
-retract(struct publish *p)
-{
-	struct stat named, own;
-
-	if (fstatat(p->dirfd, p->base, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-		fstat(p->file->fd, &own) == 0 && named.st_dev == own.st_dev &&
-		named.st_ino == own.st_ino)
-		unlinkat(p->dirfd, p->base, 0);
-}
-
 int
 publish_commit(struct publish *p, bool durable, struct err *e)
 {
@@ -311,7 +312,8 @@ publish_commit(struct publish *p, bool durable, struct err *e)
 		return fault(p, eno, "cannot create", e);
 	if (durable && sync_dir(p)) {
 		eno = errno;
-		retract(p);
+		if (is_ours(p))
+			unlinkat(p->dirfd, p->base, 0);
 		return fault(p, eno, "cannot flush the directory of", e);
 	}
 	publish_abandon(p); /* nothing is left to be taken back */

@@ -17,6 +17,14 @@ run -f qcow2 t 10M
 run -f qcow2 -b src.qcow2 -F qcow2 t
 run -f qcow2 -o preallocation=metadata t 10M
 
+# over NFS the answer to a link that was made may get lost: the next one is
+# that the name exists
+before=$(entries)
+shim DENY=nfs FAIL=link:1:lost -- "$byre" create -f raw t 10M
+[ $rc -eq 0 ] || fail "its own link: exit $rc"
+rm "$w/t"
+[ "$(entries)" = "$before" ] || fail "its own link: left $(entries)"
+
 # a data file without its image is of no use, also behind a link to nothing
 for link in "" link; do
 	[ -z "$link" ] || ln -s real "$w/d"

@@ -95,6 +95,13 @@ shim FAIL= -- "$byre" cache ensure --instances i x --from src.qcow2
 awk '$1 == "sync" { print $2 }' "$dir/log" | grep -q '_base$' ||
 	fail "the name of a base that was found is not flushed"
 
+# the answer to the link got lost on its way
+forget
+shim DENY=nfs FAIL=link:1:lost -- "$byre" cache ensure --instances i x \
+	--from src.qcow2 --log json
+[ $rc -eq 0 ] || fail "its own link: exit $rc"
+grep -q '"event": "added"' "$dir/err" || fail "its own link: taken for another"
+
 # The way of a base: its data, a flush, the name, a flush of the directory;
 # and of the two files of its record: data, a flush, the name; then a flush of
 # both names.
