@@ -72,7 +72,7 @@ sweep_ensure --from src.qcow2
 sweep_ensure --from src.qcow2 --keep-qcow2
 [ -z "$long" ] || sweep_ensure --from src.qcow2 --kernel
 
-for deny in link otmpfile ficlone,copy fallocate seek io_uring direct \
+for deny in nfs link otmpfile ficlone,copy fallocate seek io_uring direct \
 	link,ficlone,copy,fallocate,seek; do
 	for how in "" --keep-qcow2; do
 		forget

@@ -84,7 +84,7 @@ sweep_spawn --flat --size 6M
 sweep_spawn --sized-base --size 1G
 cmp -s -n 4194816 "$base" "${base}_1" || fail "the copy has other bytes"
 
-for deny in link otmpfile ficlone,copy fallocate seek io_uring \
+for deny in nfs link otmpfile ficlone,copy fallocate seek io_uring \
 	link,otmpfile,ficlone,copy,fallocate,seek; do
 	for how in --flat "--sized-base --size 1G" "--size 1G"; do
 		forget
