@@ -22,9 +22,15 @@ has_case() {
 		;;
 	*.img) grep -qxF "image $2" "$1" ;;
 	*.py)
-		# a key of the table of cases, which lies beside it
-		grep -q "^    \"$2\": " "${1%.py}_cases.py" &&
-			grep -qw CASES.items "$1"
+		# a key of the table of cases, where one lies beside it; else
+		# a function that is called
+		if [ -e "${1%.py}_cases.py" ]; then
+			grep -q "^    \"$2\": " "${1%.py}_cases.py" &&
+				grep -qw CASES.items "$1"
+		else
+			grep -q "^def $2(" "$1" &&
+				grep -q "^[[:space:]].*\<$2(" "$1"
+		fi
 		;;
 	*)
 		# a function that is called, or a comment: up to the next one
