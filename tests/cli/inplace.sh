@@ -111,15 +111,15 @@ yes | head -c 512 >>end.raw
 head -c 4095488 /dev/urandom >full.raw
 yes | head -c 512 >>full.raw
 for front in "" qemu-img; do
+	rm -f t
 	"$byre" create -f qcow2 -o cluster_size=512,refcount_bits=64 t 4096000
 	expect 0 "$byre" convert -n -f raw -O qcow2 end.raw t
 	[ -z "$front" ] || expect 0 "$byre" qemu-img bitmap --add t b
 	expect 1 "$byre" $front convert -n -c -f raw -O qcow2 full.raw t
 	expect 0 "$byre" qemu-img check -q t
 	expect 0 "$byre" qemu-img compare -q -f raw -F qcow2 end.raw t
-	rm t
 done
-rm end.raw full.raw
+rm t end.raw full.raw
 
 command -v python3 >/dev/null || { echo "no python3: no locks"; finish; }
 cat >hold.py <<'END'
