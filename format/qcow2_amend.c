@@ -305,8 +305,10 @@ visit_all(struct zeros *z, const struct info_snapshot *v, size_t n,
 	struct qcow2_edit *d = z->d;
 
 	z->entries = 0;
+	/* those that are too large are refused below, in their turn */
 	for (size_t i = 0; i < n; i++)
-		z->entries += v[i].l1_entries;
+		if ((uint64_t)v[i].l1_entries * 8 <= QCOW2_L1_MAX)
+			z->entries += v[i].l1_entries;
 	if (z->entries * 8 > z->end + L1_FREE)
 		return err_set(e, ERR_CORRUPT, "the snapshots' L1 tables have "
 			"%" PRIu64 " bytes, more than the file (%" PRIu64 ")",
