@@ -354,26 +354,25 @@ chain_describe(struct chain *c, uint32_t base, uint64_t voff, uint64_t len,
 	return 0;
 }
 
-uint64_t
-chain_pace_ask(const struct chain_pace *p, const struct chain *c,
-	uint64_t voff, uint64_t len, uint64_t unit)
+int
+chain_describe_next(struct chain *c, uint32_t base, struct chain_pace *p,
+	uint64_t unit, uint64_t voff, uint64_t len, struct extent *ret,
+	size_t cap, size_t *ret_n, struct err *e)
 {
-	uint64_t end;
+	uint64_t end, got;
 
-	if (c->n < 2 || p->ask >= len ||
-		!ck_add(voff, p->ask ? p->ask : unit, &end) ||
-		!ck_align_up(end, unit, &end))
-		return len;
-	return units_min(len, end - voff);
-}
-
-void
-chain_pace_got(struct chain_pace *p, uint64_t asked, uint64_t got)
-{
-	if (got < asked)
+	if (c->n > 1 && p->ask < len &&
+		ck_add(voff, p->ask ? p->ask : unit, &end) &&
+		ck_align_up(end, unit, &end))
+		len = units_min(len, end - voff);
+	if (chain_describe(c, base, voff, len, ret, cap, ret_n, e))
+		return -1;
+	got = ret[*ret_n - 1].voff + ret[*ret_n - 1].len - voff;
+	if (got < len)
 		p->ask = got;
-	else if (!ck_mul(asked, 2, &p->ask))
+	else if (!ck_mul(len, 2, &p->ask))
 		p->ask = UINT64_MAX;
+	return 0;
 }
 
 /* QEMU's reading of a name: a colon before any slash ends a protocol. */

@@ -52,20 +52,20 @@ int chain_open(struct chain **ret, struct file *top,
 int chain_describe(struct chain *c, uint32_t base, uint64_t voff,
 	uint64_t len, struct extent *ret, size_t cap, size_t *ret_n,
 	struct err *e);
-/*
- * How many bytes the next chain_describe in a row should ask for, so that the
- * overlays' tables are not walked far past what the answer's extents can hold.
- * Starts as {0}; a chain of one image asks for everything.
- */
+/* How many bytes the next one of chain_describes in a row asks for. Starts as
+ * {0}. */
 struct chain_pace {
 	uint64_t ask; /* bytes; 0: not known yet */
 };
-/* At most len, from voff; ends on a multiple of unit (a power of two) unless
- * that is behind voff + len. */
-uint64_t chain_pace_ask(const struct chain_pace *p, const struct chain *c,
-	uint64_t voff, uint64_t len, uint64_t unit);
-/* What came back: got of the asked bytes. */
-void chain_pace_got(struct chain_pace *p, uint64_t asked, uint64_t got);
+/*
+ * chain_describe for who asks in a row: of the len bytes only so many are
+ * looked at that the overlays' tables are not walked far past what the answer's
+ * extents can hold. What is looked at ends on a multiple of unit (a power of
+ * two), or with len; a chain of one image is looked at as a whole.
+ */
+int chain_describe_next(struct chain *c, uint32_t base, struct chain_pace *p,
+	uint64_t unit, uint64_t voff, uint64_t len, struct extent *ret,
+	size_t cap, size_t *ret_n, struct err *e);
 void chain_close(struct chain *c);
 void chain_close_p(struct chain **c);
 

@@ -63,7 +63,7 @@ static int
 find(struct pair *p, unsigned k, const struct extent **ret, struct err *e)
 {
 	struct pair_side *s = &p->side[k];
-	uint64_t end = s->chain->size, ask;
+	uint64_t end = s->chain->size;
 
 	while (s->at < s->n &&
 		p->cursor >= s->ext[s->at].voff + s->ext[s->at].len)
@@ -77,14 +77,10 @@ find(struct pair *p, unsigned k, const struct extent **ret, struct err *e)
 				.len = p->size - p->cursor,
 				.kind = EXTENT_ZERO};
 			s->n = 1;
-		} else {
-			ask = chain_pace_ask(&s->pace, s->chain, p->cursor,
-				end - p->cursor, p->window);
-			if (chain_describe(s->chain, UINT32_MAX, p->cursor,
-				    ask, s->ext, SCAN_EXTENTS, &s->n, e))
-				return -1;
-			chain_pace_got(&s->pace, ask, s->ext[s->n - 1].voff +
-				s->ext[s->n - 1].len - p->cursor);
+		} else if (chain_describe_next(s->chain, UINT32_MAX, &s->pace,
+				   p->window, p->cursor, end - p->cursor,
+				   s->ext, SCAN_EXTENTS, &s->n, e)) {
+			return -1;
 		}
 	}
 	*ret = &s->ext[s->at];

@@ -67,8 +67,8 @@ static int
 refill(struct scan *s, struct err *e)
 {
 	const struct scan_source *src = &s->src[s->src_at];
-	const struct extent *last;
 	uint64_t voff, left;
+	int r;
 
 	while (s->cursor >= src->start + src->size)
 		src = &s->src[++s->src_at];
@@ -86,15 +86,14 @@ refill(struct scan *s, struct err *e)
 	}
 	left = units_min(left, src->chain->size - voff);
 	/* where reads must be QEMU's, no extent is cut but where it ends */
-	if (!s->as_read && src->start % s->window == 0)
-		left = chain_pace_ask(&s->pace, src->chain, voff, left,
-			s->window);
-	if (chain_describe(src->chain, s->base, voff, left, s->ext,
-		    SCAN_EXTENTS, &s->n, e) == 0) {
-		last = &s->ext[s->n - 1];
-		chain_pace_got(&s->pace, left, last->voff + last->len - voff);
+	if (s->as_read || src->start % s->window != 0)
+		r = chain_describe(src->chain, s->base, voff, left, s->ext,
+			SCAN_EXTENTS, &s->n, e);
+	else
+		r = chain_describe_next(src->chain, s->base, &s->pace,
+			s->window, voff, left, s->ext, SCAN_EXTENTS, &s->n, e);
+	if (r == 0)
 		return 0;
-	}
 	if (!s->salvage || !e || e->kind == ERR_NOMEM)
 		return -1;
 	salvage_extent(s, src->chain, voff, left, e);

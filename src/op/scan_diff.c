@@ -30,7 +30,6 @@ side_at(const struct scan_diff *s, struct scan_diff_side *d, uint64_t voff,
 	const struct extent **ret, struct err *e)
 {
 	struct chain *c = d->chain;
-	uint64_t ask;
 
 	while (d->at < d->n && d->ext[d->at].voff + d->ext[d->at].len <= voff)
 		d->at++;
@@ -41,14 +40,10 @@ side_at(const struct scan_diff *s, struct scan_diff_side *d, uint64_t voff,
 			d->ext[0] = (struct extent){.voff = voff,
 				.len = s->size - voff, .kind = EXTENT_ZERO};
 			d->n = 1;
-		} else {
-			ask = chain_pace_ask(&d->pace, c, voff,
-				units_min(s->size, c->size) - voff, s->window);
-			if (chain_describe(c, d->base, voff, ask, d->ext,
-				    SCAN_EXTENTS, &d->n, e))
-				return -1;
-			chain_pace_got(&d->pace, ask, d->ext[d->n - 1].voff +
-				d->ext[d->n - 1].len - voff);
+		} else if (chain_describe_next(c, d->base, &d->pace, s->window,
+				   voff, units_min(s->size, c->size) - voff,
+				   d->ext, SCAN_EXTENTS, &d->n, e)) {
+			return -1;
 		}
 	}
 	*ret = &d->ext[d->at];
