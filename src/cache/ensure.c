@@ -335,6 +335,22 @@ take_unrecorded(struct job *j, struct ensure_result *ret, struct err *e)
 	return 0;
 }
 
+/* A kernel's bytes were inspected by nobody, and a disk's are not those of its
+ * source. What was adopted raw may be either. */
+static int
+check_kind(const struct job *j, const struct record *r, struct err *e)
+{
+	bool kernel = r->kind == RECORD_KERNEL;
+
+	if (kernel == j->rq->kernel ||
+		(r->kind == RECORD_ADOPTED && r->format == FORMAT_RAW))
+		return 0;
+	err_set(e, ERR_MISMATCH, kernel
+		? "is cached as a kernel, not as a disk"
+		: "is cached as a disk, not as a kernel");
+	return err_file(e, j->name);
+}
+
 /* The entry is there: is it what it should be? */
 static int
 take_present(struct job *j, struct ensure_result *ret, struct err *e)
@@ -343,7 +359,8 @@ take_present(struct job *j, struct ensure_result *ret, struct err *e)
 	const struct record *r = &b.record;
 
 	if (base_known(j->s, j->name, j->rq->watch, &b, e) ||
-		(b.recorded && check_expected(j, r, e)))
+		(b.recorded && (check_kind(j, r, e) ||
+			check_expected(j, r, e))))
 		return -1;
 	ret->file_size = (uint64_t)b.st.st_size;
 	ret->recorded = b.recorded;

@@ -83,7 +83,9 @@ struct ensure_result {
 /*
  * Safe to repeat. A base that is there is touched, and not read if it is the
  * file that its record tells of; another one is judged as base_open does, and
- * one that spawn would refuse is refused here. Without a record only an empty
+ * one that spawn would refuse is refused here. A kernel where a disk is asked
+ * for, by its record, or the other way round, is ERR_MISMATCH; keep_qcow2 does
+ * not matter, ret->format tells how it is kept. Without a record only an empty
  * one is (ERR_CORRUPT); it is flushed, and with keep_qcow2 a qcow2 is checked
  * and adopted: it could not be built on otherwise. The source must pass the
  * safe policy (deep), else ERR_DENIED and nothing is left. Unless fetch gives

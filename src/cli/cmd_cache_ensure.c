@@ -20,6 +20,11 @@ say(const struct options_args *a, const struct store *s,
 	char text[DIGEST_TEXT], q[4096];
 
 	buf_fmt(&path, "%s/%s", s->base, r->name);
+	/* its path is what is printed, and others may read it by themselves */
+	if (!r->added && r->recorded && r->format == FORMAT_QCOW2 &&
+		!a->keep_qcow2)
+		report_warning("was kept as a qcow2 (--keep-qcow2) and still "
+			"is one");
 	if (buf_failed(&path)) {
 		out.failed = true;
 	} else if (!a->json) {

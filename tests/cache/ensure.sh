@@ -65,6 +65,23 @@ same "$base/$(name kernel)" kernel kernel
 	fail "size of kernel"
 [ "$(field kind "$base/.byre/records/$(name kernel).json")" = kernel ] ||
 	fail "kind of kernel"
+# neither is taken for the other, and nothing is touched
+for how in "kernel data.raw" "image-raw data.raw --kernel" \
+	"kernel data.qcow2 --keep-qcow2"; do
+	set -- $how
+	b=$base/$(name "$1")
+	is=kernel not=disk
+	[ "$1" = kernel ] || is=disk not=kernel
+	touch -d 2001-01-01 "$b"
+	expect 1 cache ensure "$1" --from "$2" ${3:-}
+	one_line "byre: cache ensure: $(name "$1"): is cached as a $is, not \
+as a $not"
+	[ "$(stat -c %Y "$b")" -lt 1000000000 ] || fail "$how: touched"
+done
+expect 0 cache ensure kernel --from nothing --kernel -q
+silent
+expect 1 cache spawn kernel "$inst/kernel/disk" --from data.raw
+absent "$inst/kernel"
 refused 1 kernel2 'kernel: * bytes, limit 1000' --from kernel --kernel \
 	--max-size 1000
 
@@ -74,6 +91,16 @@ same "$base/$(name kept)" data.qcow2 kept
 [ "$(field format out)" = qcow2 ] || fail "format of kept"
 [ "$(field virtual-size out)" -eq 12582912 ] || fail "size of kept"
 [ "$(field content-digest out)" = "$digest" ] || fail "digest of kept"
+# and stays one, which is said to who may take it for raw
+expect 0 cache ensure kept --from data.qcow2
+[ "$(cat err)" = "byre: cache ensure: warning: was kept as a qcow2 \
+(--keep-qcow2) and still is one" ] || fail "of kept: $(cat err)"
+expect 0 cache ensure kept --from data.qcow2 --keep-qcow2
+silent
+expect 1 cache ensure kept --from kernel --kernel
+one_line 'byre: cache ensure: *: is cached as a disk, not as a kernel'
+expect 0 cache ensure image-qcow2 --from data.qcow2 --keep-qcow2 --json
+[ "$(field format out)" = raw ] || fail "format of image-qcow2"
 # but not with a refcount that lies: offset 2 x 64k is the first block
 "$byre" convert -O qcow2 data.raw bad.qcow2
 at=$(od -An -tu8 --endian=big -j 48 -N 8 bad.qcow2)
