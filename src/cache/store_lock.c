@@ -23,14 +23,25 @@
 #define NOTE_AFTER 1000000000
 
 /* Whether the name still stands for what is open. */
-static bool
-still_named(const struct store *s, const char *file, int fd)
+static int
+still_named(const struct store *s, const char *file, int fd, bool *ret,
+	struct err *e)
 {
 	struct stat named, own;
 
-	return fstatat(s->locks_fd, file, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-		fstat(fd, &own) == 0 && named.st_ino == own.st_ino &&
-		named.st_dev == own.st_dev;
+	*ret = false;
+	if (fstatat(s->locks_fd, file, &named, AT_SYMLINK_NOFOLLOW)) {
+		if (errno == ENOENT)
+			return 0;
+		err_sys(e, errno, "cannot look at");
+		return err_file(e, file);
+	}
+	if (fstat(fd, &own)) {
+		err_sys(e, errno, "cannot look at");
+		return err_file(e, file);
+	}
+	*ret = named.st_ino == own.st_ino && named.st_dev == own.st_dev;
+	return 0;
 }
 
 /* *ret_fd -1: somebody else holds it. */
@@ -38,7 +49,8 @@ static int
 try_lock(const struct store *s, const char *file, int *ret_fd, struct err *e)
 {
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = -1;
+	bool named;
+	int fd = -1, bad;
 
 	for (;;) {
 		if (store_file_or_new(s, s->locks_fd, file, &fd, e))
@@ -54,11 +66,14 @@ try_lock(const struct store *s, const char *file, int *ret_fd, struct err *e)
 			err_sys(e, eno, "cannot lock");
 			return err_file(e, file);
 		}
-		if (still_named(s, file, fd)) {
+		bad = still_named(s, file, fd, &named, e);
+		if (!bad && named) {
 			*ret_fd = fd;
 			return 0;
 		}
 		close(fd);
+		if (bad)
+			return -1;
 	}
 }
 
@@ -135,7 +150,9 @@ store_lock(const struct store *s, const char *name, bool wait,
 bool
 store_lock_stands(const struct store *s, const struct store_lock *l)
 {
-	return still_named(s, l->file, l->fd);
+	bool named;
+
+	return still_named(s, l->file, l->fd, &named, NULL) == 0 && named;
 }
 
 void

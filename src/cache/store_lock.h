@@ -44,7 +44,8 @@ int store_lock(const struct store *s, const char *name, bool wait,
 int store_lock_own(const struct store *s, const char *file, bool wait,
 	const struct watch *w, struct store_lock *ret, bool *ret_waited,
 	struct err *e);
-/* Whether it still is the lock that others take: its file has its name. */
+/* Whether it still is the lock that others take: its file has its name. False
+ * where that cannot be told. */
 bool store_lock_stands(const struct store *s, const struct store_lock *l);
 void store_lock_release(struct store_lock *l); /* twice is fine */
 

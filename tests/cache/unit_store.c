@@ -15,6 +15,26 @@
 
 #define NAME "84983e441c3bd26ebaae4aa1f95129e5e54670f1"
 
+/* In the place of the C library's, so that it can fail. */
+static int stat_fails; /* the errno, or 0 */
+
+int
+fstatat(int dirfd, const char *name, struct stat *st, int flags)
+{
+	int fd, r;
+
+	if (stat_fails) {
+		errno = stat_fails;
+		return -1;
+	}
+	fd = openat(dirfd, name, O_PATH | O_CLOEXEC |
+			(flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0));
+	r = fd < 0 ? -1 : fstat(fd, st);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 static struct store
 open_store(const char *dir)
 {
@@ -302,6 +322,30 @@ START_TEST(a_lock_without_a_name_is_none)
 }
 END_TEST
 
+START_TEST(a_name_that_cannot_be_looked_at)
+{
+	struct store s = open_store("j");
+	struct store_lock a = STORE_LOCK_NONE, b = STORE_LOCK_NONE;
+	struct err e = {0};
+
+	ck_assert_int_eq(store_lock(&s, NAME, false, NULL, &a, NULL, &e), 0);
+	ck_assert(store_lock_stands(&s, &a));
+	stat_fails = EIO;
+	ck_assert(!store_lock_stands(&s, &a));
+	store_lock_release(&a);
+	ck_assert_int_eq(store_lock(&s, NAME, true, NULL, &b, NULL, &e), -1);
+	stat_fails = 0;
+	ck_assert_int_eq(e.kind, ERR_IO);
+	ck_assert_int_eq(e.eno, EIO);
+	ck_assert_str_eq(e.file, "nova-" NAME);
+	ck_assert_int_eq(b.fd, -1);
+	/* and nobody holds it now */
+	ck_assert_int_eq(store_lock(&s, NAME, false, NULL, &b, NULL, &e), 0);
+	store_lock_release(&b);
+	store_close(&s);
+}
+END_TEST
+
 START_TEST(waiting_can_be_cancelled)
 {
 	struct store s = open_store("i");
@@ -343,6 +387,7 @@ main(void)
 	tcase_add_test(t, quarantine_and_clock);
 	tcase_add_test(t, locks_exclude_nova_and_each_other);
 	tcase_add_test(t, a_lock_without_a_name_is_none);
+	tcase_add_test(t, a_name_that_cannot_be_looked_at);
 	tcase_add_test(t, waiting_can_be_cancelled);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
