@@ -28,6 +28,7 @@
 #include "cache/sized.h"
 #include "cache/spawn_dir.h"
 #include "cache/store_lock.h"
+#include "cache/users.h"
 #include "format/qcow2_measure.h"
 #include "format/qcow2_write.h"
 #include "io/publish.h"
@@ -235,6 +236,26 @@ keep_backing(struct job *j, struct err *e)
 	return j->rq->mode == SPAWN_SIZED ? make_sized(j, e) : put_back(j, e);
 }
 
+/* Elsewhere is where somebody wants it, and may be another root of clean's. */
+static void
+tell_unseen(const struct job *j)
+{
+	const struct spawn_request *rq = j->rq;
+	char q[1024], line[sizeof(q) + 128];
+	static const char why[] = "clean sees what it is built on only with "
+		"--instance-root";
+
+	if (rq->mode == SPAWN_FLAT ||
+		users_come_by(rq->store, j->dir.path, j->dir.fd))
+		return;
+	snprintf(line, sizeof(line), "%s: %s", err_quote(q, sizeof(q),
+		j->path, (unsigned)strlen(j->path)), why);
+	watch_note(rq->watch, line);
+	journal_tell(rq->journal, (struct journal_event){
+		.what = "unseen", .name = rq->target, .id = rq->id,
+		.why = why});
+}
+
 static int
 check_request(const struct spawn_request *rq, struct err *e)
 {
@@ -311,6 +332,7 @@ spawn_run(const struct spawn_request *rq, struct spawn_result *ret,
 		journal_tell(rq->journal, (struct journal_event){
 			.what = "spawned", .name = rq->target, .id = rq->id,
 			.why = j.backing});
+		tell_unseen(&j);
 	}
 	spawn_dir_close(&j.dir);
 	free(j.path);

@@ -103,16 +103,20 @@ look_at_entry(struct walk *w, int dirfd, const struct dirent *d,
 		&w->again, e);
 }
 
+static bool
+is_dir(int fd, const struct stat *st)
+{
+	struct stat own;
+
+	return fd >= 0 && fstat(fd, &own) == 0 && own.st_dev == st->st_dev &&
+		own.st_ino == st->st_ino;
+}
+
 /* Whether it is _base or the locks. */
 static bool
 is_own(const struct store *s, const struct stat *st)
 {
-	struct stat own;
-
-	return (fstat(s->base_fd, &own) == 0 && own.st_dev == st->st_dev &&
-		       own.st_ino == st->st_ino) ||
-		(s->locks_fd >= 0 && fstat(s->locks_fd, &own) == 0 &&
-			own.st_dev == st->st_dev && own.st_ino == st->st_ino);
+	return is_dir(s->base_fd, st) || is_dir(s->locks_fd, st);
 }
 
 static int walk_instance(struct walk *w, int fd, bool bases, struct err *e);
@@ -325,6 +329,58 @@ walk_roots(struct walk *w, struct err *e)
 		return no_memory(e);
 	}
 	return walk_instance(w, fd, true, e);
+}
+
+/* ---- where the walk comes by ---- */
+
+/* Whether path, a directory, is an entry of the instances directory: these are
+ * followed if they are links. */
+static bool
+is_entry(const struct store *s, const char *path)
+{
+	CLEANUP_FREE char *up = NULL;
+	size_t end = strlen(path), at;
+	struct stat st;
+
+	while (end > 1 && path[end - 1] == '/')
+		end--;
+	for (at = end; at > 0 && path[at - 1] != '/';)
+		at--;
+	if (at == 0 || (end - at == 2 && strncmp(path + at, "..", 2) == 0))
+		return false;
+	up = strndup(path, at);
+	return up && stat(up, &st) == 0 && is_dir(s->instances_fd, &st);
+}
+
+bool
+users_come_by(const struct store *s, const char *path, int dirfd)
+{
+	CLEANUP_FD int fd = -1;
+	struct stat at, up;
+	int next;
+
+	if (fstat(dirfd, &at))
+		return false;
+	if (is_dir(s->instances_fd, &at) || is_dir(s->base_fd, &at))
+		return true;
+	if (is_own(s, &at))
+		return false;
+	if (is_entry(s, path))
+		return true;
+	/* what lies too deep is dark, and counts */
+	for (next = dirfd;; at = up) {
+		next = openat(next, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+		fd = next;
+		if (fd < 0 || fstat(fd, &up))
+			return false;
+		if (is_dir(s->instances_fd, &up))
+			return true;
+		if (up.st_dev != at.st_dev || up.st_ino == at.st_ino ||
+			is_own(s, &up))
+			return false;
+	}
 }
 
 /* ---- answers ---- */

@@ -80,6 +80,10 @@ int users_scan(const struct users_request *rq, struct users *ret,
 	struct err *e);
 void users_free(struct users *u); /* a zeroed one is fine */
 
+/* Whether users_scan, without more roots, looks at what is in the directory
+ * dirfd, whose absolute path is path. */
+bool users_come_by(const struct store *s, const char *path, int dirfd);
+
 struct users_answer {
 	unsigned disks;   /* 0: nobody */
 	const char *disk; /* one of them */

@@ -72,6 +72,40 @@ one_line '*disk.info: not valid JSON*'
 absent "$inst/i1/disk.y"
 mv kept "$inst/i1/disk.info"
 
+# where clean does not look it is made, and that is said; with its root it is
+# seen. What is seen is silent: beneath an instance's directory, by a link too
+mkdir -p "$dir/far/i" "$dir/near" || exit 99
+ln -s "$dir/near" "$inst/linked"
+cache ensure far --from data.raw -q || exit 99
+
+# cleans WHAT ARGS...: would do with its base
+cleans() {
+	verdict=$1
+	shift
+	touch -d '3 days ago' "$base/$(name far)"
+	expect 0 cache clean --dry-run "$@"
+	grep -q "^$verdict *$(name far)" out || fail "$t, $*: $(cat out)"
+}
+for t in far/i/disk instances/locks/disk; do
+	expect 0 cache spawn far "$dir/$t"
+	one_line "byre: cache spawn: warning: $dir/$t: clean sees what it is \
+built on only with --instance-root"
+	cleans remove
+	cleans touch --instance-root "$dir/${t%/*}"
+	rm "$dir/$t"
+done
+expect 0 cache spawn far "$inst/../far/disk" -q --log json
+[ "$(grep -c '"event": "unseen"' err)" = 1 ] || fail "log: $(cat err)"
+expect 0 cache spawn far "$dir/far/flat" --flat
+silent
+for t in linked/disk i0/sub/disk i1/../i0/disk at.root; do
+	expect 0 cache spawn far "$inst/$t"
+	silent
+	cleans touch
+	rm "$inst/$t"
+done
+rm -r "$dir/far" "$inst/linked" "$base/$(name far)"
+
 # flat: raw, and as long as asked for
 expect 0 cache spawn img "$inst/i2/disk" --flat --size 1G
 [ "$(stat -c %s "$inst/i2/disk")" = 1073741824 ] || fail "size of flat"
