@@ -259,11 +259,18 @@ tell_unseen(const struct job *j)
 static int
 check_request(const struct spawn_request *rq, struct err *e)
 {
+	const char *slash = strrchr(rq->target, '/');
 	struct stat st;
 
 	if (rq->grow && rq->mode == SPAWN_OVERLAY)
 		return err_set(e, ERR_USAGE, "the file system of an overlay "
 			"cannot be resized");
+	if (rq->mode != SPAWN_FLAT &&
+		users_pass_over(slash ? slash + 1 : rq->target)) {
+		err_set(e, ERR_USAGE, "no disk has such a name: clean would "
+			"not see that it uses its base");
+		return err_file(e, rq->target);
+	}
 	/* it is asked again when the disk gets its name */
 	if (fstatat(AT_FDCWD, rq->target, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		err_sys(e, EEXIST, "cannot create");

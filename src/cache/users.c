@@ -383,6 +383,12 @@ users_come_by(const struct store *s, const char *path, int dirfd)
 	}
 }
 
+bool
+users_pass_over(const char *name)
+{
+	return users_disk_is_none(name) || users_disk_is_stray(name);
+}
+
 /* ---- answers ---- */
 
 static int

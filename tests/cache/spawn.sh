@@ -104,6 +104,11 @@ for t in linked/disk i0/sub/disk i1/../i0/disk at.root; do
 	cleans touch
 	rm "$inst/$t"
 done
+for t in a.xml console.log disk.info .d.byre-01234567; do
+	expect 1 cache spawn far "$inst/i10/$t"
+	one_line "byre: cache spawn: *$t: no disk has such a name: clean *"
+done
+absent "$inst/i10"
 rm -r "$dir/far" "$inst/linked" "$base/$(name far)"
 
 # flat: raw, and as long as asked for
