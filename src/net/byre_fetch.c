@@ -4,12 +4,14 @@
  * far it is. It knows nothing of images; whoever knows them never sees the
  * source. Holes of the source and its blocks of zeros are holes of the copy.
  *
- *   byre-fetch [--md5] [--sha256] [--sha512] [--limit BYTES] SOURCE|-
+ *   byre-fetch [--md5] [--sha256] [--sha512] [--limit BYTES]
+ *              [--reserve BYTES] SOURCE|-
  *
  * fd 3 is the target, empty and open for writing. On stdout, a line each:
  *   progress DONE TOTAL     some ten times a second; TOTAL 0: not known
  *   error TEXT              and exit status 1
  *   done BYTES [ALGO=HEX]   the last one; exit status 0
+ * --reserve: so much of the target's file system stays free, or it is an error.
  * Only "done" with status 0 is success. When nobody reads any more it stops,
  * and also when its parent dies, however long the source is silent.
  */
@@ -27,6 +29,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,11 +42,14 @@
 #define TARGET 3
 #define CHUNK MIB
 #define HOLE_UNIT 4096 /* zeros are left out in units of this */
+#define ROOM_AT_ONCE (64 * MIB) /* written between two looks at what is free */
 #define TELL_NSEC 100000000
 
 struct fetch {
 	struct sums sums;
 	uint64_t limit;  /* bytes; 0: none */
+	uint64_t reserve; /* bytes that stay free; 0: none */
+	uint64_t room;   /* bytes to be written before the next look */
 	int from;
 	bool seekable;   /* a regular file: it may have holes */
 	uint64_t total;  /* 0: not known */
@@ -100,13 +106,35 @@ put(const uint8_t *p, size_t len, uint64_t off)
 	return 0;
 }
 
+/* Others write there too: the less is left, the more often it is looked at. */
+static int
+ask_room(struct fetch *f, uint64_t len)
+{
+	struct statvfs fs;
+	uint64_t left, spare;
+
+	if (f->room < len && fstatvfs(TARGET, &fs) == 0) {
+		left = (uint64_t)fs.f_bavail * fs.f_frsize;
+		spare = left - units_min(left, f->reserve);
+		if (spare < len)
+			return fail("%" PRIu64 " bytes are left on the file "
+				"system, and %" PRIu64 " have to stay free",
+				left, f->reserve);
+		f->room = units_min(len + (spare - len) / 2, ROOM_AT_ONCE);
+	}
+	f->room -= units_min(f->room, len);
+	return 0;
+}
+
 /* The chunk's runs that are not zeros. */
 static int
-put_sparse(const struct fetch *f, size_t len)
+put_sparse(struct fetch *f, size_t len)
 {
 	size_t at, n;
 	bool zero;
 
+	if (f->reserve && ask_room(f, len))
+		return -1;
 	for (at = 0; at < len; at += n) {
 		n = zero_run(f->buf + at, len - at, HOLE_UNIT, &zero);
 		if (!zero && put(f->buf + at, n, f->at + at))
@@ -286,6 +314,7 @@ run(struct fetch *f, int argc, char **argv)
 		{"sha256", no_argument, NULL, SUMS_SHA256},
 		{"sha512", no_argument, NULL, SUMS_SHA512},
 		{"limit", required_argument, NULL, 'l'},
+		{"reserve", required_argument, NULL, 'r'},
 		{0},
 	};
 	struct err e = {0};
@@ -296,6 +325,9 @@ run(struct fetch *f, int argc, char **argv)
 		if (c == 'l') {
 			if (parse_u64(optarg, 1, INT64_MAX, &f->limit, &e))
 				return fail("--limit: %s", e.msg);
+		} else if (c == 'r') {
+			if (parse_u64(optarg, 1, INT64_MAX, &f->reserve, &e))
+				return fail("--reserve: %s", e.msg);
 		} else if (c == '?') {
 			return fail("unknown option");
 		} else if (!sums_want(&f->sums, (enum sums_kind)c)) {

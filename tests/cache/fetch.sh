@@ -70,6 +70,10 @@ refused 'error the source is longer than 12582911 bytes' --limit 12582911 \
 	data.raw
 refused 'error --limit: *' --limit 0 data.raw
 [ "$(got --limit 12582912 data.raw)" = "done 12582912" ] || fail "--limit"
+refused 'error * bytes are left on the file system, and * have to stay free' \
+	--reserve 4000000000000000000 data.raw
+refused 'error --reserve: *' --reserve 0 data.raw
+[ "$(got --reserve 1 data.raw)" = "done 12582912" ] || fail "--reserve"
 "$fetch" data.raw >lines 3>&- && fail "no target succeeds"
 "$fetch" data.raw >lines 3<got && fail "a target to be read succeeds"
 echo x >got
@@ -139,6 +143,27 @@ yes | cache ensure endless --from - -q --max-size 1M 2>err &&
 one_line 'byre: cache ensure: standard input: the source is longer than *'
 staged endless
 absent "$base/$(name nothing)" "$base/$(name endless)"
+
+# a small file system keeps some room: 1/32 of it
+mkdir small
+if unshare -rm mount -t tmpfs -o size=16M none "$dir/small" 2>/dev/null; then
+	checks=$((checks + 1))
+	# shellcheck disable=SC2016
+	unshare -rm sh -c 'mount -t tmpfs -o size=16M none "$1" &&
+		yes | "$2" cache ensure --instances "$1" x --from - -q
+		echo $? >status; ls -A "$1/_base/.byre/staging" >left
+		head -c 9M /dev/zero | tr "\0" x |
+			"$2" cache ensure --instances "$1" x --from - -q
+		echo $? >>status' sh "$dir/small" "$byre" 2>err
+	one_line "byre: cache ensure: standard input: * bytes are left on the \
+file system, and 524288 have to stay free"
+	[ "$(sed 's/.*input: \([0-9]*\) .*/\1/' err)" -ge 524288 ] ||
+		fail "too few: $(cat err)"
+	[ ! -s left ] || fail "staging holds $(cat left)"
+	[ "$(tr '\n' ' ' <status)" = "1 0 " ] || fail "exits $(cat status)"
+else
+	echo "no file system can be mounted: its reserve is not tried"
+fi
 
 # interrupted while a source is silent
 mkfifo pipe
