@@ -13,9 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
-
-#define FILL_STEP (256 * KIB)
-#define ALLOCATE_STEP (UINT64_C(1) << 30)
+#include "format/preallocate.h"
 
 void
 plan_init(struct plan *p, struct file *image, struct file *data, bool durable)
@@ -154,42 +152,6 @@ plan_go_on(const struct plan *p, struct err *e)
 		? err_set(e, ERR_CANCELLED, "interrupted") : 0;
 }
 
-static int
-fill(const struct plan *p, struct file *f, uint64_t hoff, uint64_t len,
-	struct err *e)
-{
-	size_t step = units_min(len, FILL_STEP);
-	CLEANUP_FREE uint8_t *zeros = calloc(1, step);
-
-	if (!zeros)
-		return err_set(e, ERR_NOMEM, "out of memory");
-	while (len > 0) {
-		size_t n = units_min(len, step);
-
-		if (plan_go_on(p, e) < 0 ||
-			file_write(f, zeros, n, hoff, e) < 0)
-			return -1;
-		hoff += n;
-		len -= n;
-	}
-	return 0;
-}
-
-static int
-allocate(const struct plan *p, struct file *f, uint64_t hoff, uint64_t len,
-	struct err *e)
-{
-	while (len > 0) {
-		uint64_t n = units_min(len, ALLOCATE_STEP);
-
-		if (plan_go_on(p, e) < 0 || file_allocate(f, hoff, n, e) < 0)
-			return -1;
-		hoff += n;
-		len -= n;
-	}
-	return 0;
-}
-
 /* Room that could not be had as a whole is used by nobody. */
 static int
 make_space(const struct plan *p, const struct plan_op *op, struct err *e)
@@ -201,8 +163,9 @@ make_space(const struct plan *p, const struct plan_op *op, struct err *e)
 
 	if (file_size(f, &was, e) < 0)
 		return -1;
-	r = op->kind == PLAN_FILL ? fill(p, f, op->hoff, op->len, e)
-		: allocate(p, f, op->hoff, op->len, e);
+	r = preallocate_range(f, op->hoff, op->hoff + op->len,
+		op->kind == PLAN_FILL ? PREALLOC_FULL : PREALLOC_FALLOC,
+		p->watch, false, e);
 	if (r < 0 && !f->is_block && file_size(f, &is, &ignored) == 0 &&
 		is > was)
 		(void)file_truncate(f, was, &ignored);

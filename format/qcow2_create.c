@@ -14,52 +14,11 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 
-#define FULL_PIECE (1 * MIB)
-#define ALLOCATE_STEP (UINT64_C(1) << 30)
-
 static int
 go_on(const struct watch *w, struct err *e)
 {
 	return watch_cancelled(w)
 		? err_set(e, ERR_CANCELLED, "interrupted") : 0;
-}
-
-/* Zeros that are really written. */
-static int
-fill(struct file *f, uint64_t from, uint64_t to, const struct watch *w,
-	struct err *e)
-{
-	CLEANUP_FREE void *zeros = NULL;
-	uint64_t n;
-
-	if (from >= to)
-		return 0;
-	zeros = calloc(1, FULL_PIECE);
-	if (!zeros)
-		return err_sys(e, ENOMEM, "cannot preallocate");
-	for (; from < to; from += n) {
-		n = units_min(FULL_PIECE, to - from);
-		if (go_on(w, e) || file_write(f, zeros, n, from, e))
-			return -1;
-	}
-	return 0;
-}
-
-/* The file grows from `from` to `to` bytes as the mode says. */
-static int
-grow(struct file *f, uint64_t from, uint64_t to, enum preallocation mode,
-	const struct watch *w, struct err *e)
-{
-	uint64_t n;
-
-	if (mode == PREALLOC_FULL)
-		return fill(f, from, to, w, e);
-	for (; mode == PREALLOC_FALLOC && from < to; from += n) {
-		n = units_min(ALLOCATE_STEP, to - from);
-		if (go_on(w, e) || file_allocate(f, from, n, e))
-			return -1;
-	}
-	return 0;
 }
 
 /* Every guest cluster is mapped by write requests of QEMU's largest size. */
@@ -81,12 +40,14 @@ map_by_requests(struct qcow2_place *p, enum preallocation mode,
 		 * as zeros. QEMU 7.2 would leave the table's bytes. */
 		if (!p->data && qcow2_alloc_stale(&p->a, run.hoff,
 			    run.len + run.tail) &&
-			fill(p->f, run.hoff, run.hoff + run.len + run.tail, w,
-				e))
+			preallocate_range(p->f, run.hoff,
+				run.hoff + run.len + run.tail, PREALLOC_FULL,
+				w, false, e))
 			return -1;
 	}
 	qcow2_place_reach(p, run.hoff + run.len);
-	return p->data ? grow(p->data, was, p->data_end, mode, w, e) : 0;
+	return p->data ? preallocate_range(p->data, was, p->data_end, mode, w,
+				 false, e) : 0;
 }
 
 /* One area for all data, with refcounts in front of it; L2 tables go where
@@ -107,9 +68,10 @@ map_area(struct qcow2_place *p, enum preallocation mode,
 	if (got != n)
 		return err_set(e, ERR_LIMIT, "Failed to allocate data clusters");
 	from = units_max(from, p->a.end);
-	if (!p->a.fresh && fill(p->f, start, start + n * cs, w, e))
-		return -1;
-	if (grow(p->f, from, start + n * cs, mode, w, e))
+	if ((!p->a.fresh && preallocate_range(p->f, start, start + n * cs,
+			PREALLOC_FULL, w, false, e)) ||
+		preallocate_range(p->f, from, start + n * cs, mode, w, false,
+			e))
 		return -1;
 	qcow2_alloc_reach(&p->a, start + n * cs);
 	return qcow2_place_map(p, 0, start, n * cs, e);

@@ -13,14 +13,8 @@
 #include "base/err.h"
 #include "base/watch.h"
 #include "format/codec.h"
+#include "format/preallocate.h"
 #include "io/file.h"
-
-enum preallocation {
-	PREALLOC_OFF,
-	PREALLOC_METADATA,
-	PREALLOC_FALLOC,
-	PREALLOC_FULL,
-};
 
 /* create's options. Zeroed means QEMU's defaults where a comment says so. */
 struct qcow2_options {

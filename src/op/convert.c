@@ -337,8 +337,8 @@ open_sink(struct job *j, struct err *e)
 		return -1;
 	j->target.changed = j->target.publish == NULL;
 	if (rq->target_format == FORMAT_RAW) {
-		if (!rq->no_create && target_preallocate(&j->target, j->size,
-			rq->raw_preallocation, rq->watch, e))
+		if (!rq->no_create && preallocate_range(j->target.file, 0,
+			j->size, rq->raw_preallocation, rq->watch, false, e))
 			return -1;
 		return sink_raw_open(&j->sink, j->target.file, j->size,
 			unit_of(rq->sparse_size), fresh, e);

@@ -160,8 +160,8 @@ write_raw(struct job *j, struct err *e)
 	if (file_truncate(f, j->size, e))
 		return -1;
 	if (j->rq->raw_preallocation != PREALLOC_OFF)
-		return target_preallocate(&j->target, j->size,
-			j->rq->raw_preallocation, j->rq->watch, e);
+		return preallocate_range(f, 0, j->size,
+			j->rq->raw_preallocation, j->rq->watch, false, e);
 	if (!j->rq->qemu_raw_block || !j->size)
 		return 0;
 	return file_write(f, zeros, j->size < RAW_BLOCK ? 512 : RAW_BLOCK, 0,

@@ -3,15 +3,12 @@
  * file. */
 #include "op/resize.h"
 
-#include <stdlib.h>
-
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "format/qcow2_update.h"
 #include "op/inplace.h"
 
 #define SECTOR 512
-#define FILL_STEP (64 * KIB)
 
 static int
 decide_size(const struct resize_request *rq, uint64_t old, uint64_t *ret,
@@ -36,40 +33,15 @@ decide_size(const struct resize_request *rq, uint64_t old, uint64_t *ret,
 	return 0;
 }
 
-static int
-fill(struct file *f, uint64_t from, uint64_t to, const struct watch *w,
-	struct err *e)
-{
-	CLEANUP_FREE uint8_t *zeros = calloc(1, FILL_STEP);
-	uint64_t at = from;
-
-	if (!zeros)
-		return err_set(e, ERR_NOMEM, "out of memory");
-	while (at < to) {
-		uint64_t n = units_min(to - at, FILL_STEP);
-
-		if (watch_cancelled(w))
-			return err_set(e, ERR_CANCELLED, "cancelled");
-		if (file_write(f, zeros, n, at, e) < 0)
-			return -1;
-		at += n;
-		watch_progress(w, at - from, to - from);
-	}
-	return 0;
-}
-
 /* A raw file that cannot get all the room keeps its old length. */
 static int
 grow_raw(const struct resize_request *rq, struct file *f, uint64_t from,
 	uint64_t to, struct err *e)
 {
 	struct err ignored;
-	int r;
+	int r = preallocate_range(f, from, to, rq->preallocation, rq->watch,
+		true, e);
 
-	if (rq->preallocation == PREALLOC_FALLOC)
-		r = file_allocate(f, from, to - from, e);
-	else
-		r = fill(f, from, to, rq->watch, e);
 	if (r < 0)
 		(void)file_truncate(f, from, &ignored);
 	return r;

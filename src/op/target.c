@@ -12,12 +12,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/units.h"
 #include "io/lock.h"
 
 #define LINKS_MAX 40 /* the kernel's */
-/* Between two of them an interrupt is heard. */
-#define ALLOCATE_STEP (UINT64_C(1) << 30)
 
 static int
 lock(struct target *t, unsigned flags, struct err *e)
@@ -134,26 +131,6 @@ target_clear(struct target *t, struct err *e)
 		return 0;
 	t->changed = true;
 	return file_truncate(t->file, 0, e);
-}
-
-int
-target_preallocate(struct target *t, uint64_t size, enum preallocation how,
-	const struct watch *w, struct err *e)
-{
-	static const uint8_t zeros[64 * KIB] __attribute__((aligned(4096)));
-	uint64_t at, n;
-
-	for (at = 0; how != PREALLOC_OFF && at < size; at += n) {
-		if (watch_cancelled(w))
-			return err_set(e, ERR_CANCELLED, "interrupted");
-		n = units_min(size - at, how == PREALLOC_FULL ? sizeof(zeros)
-			: ALLOCATE_STEP);
-		if (how == PREALLOC_FULL
-				? file_write(t->file, zeros, n, at, e)
-				: file_allocate(t->file, at, n, e))
-			return -1;
-	}
-	return 0;
 }
 
 int

@@ -39,10 +39,6 @@ int target_open(struct target *t, int dirfd, const char *path, int fd,
 int target_fits(const struct target *t, uint64_t size, struct err *e);
 /* Before the first byte: empties an existing regular file. */
 int target_clear(struct target *t, struct err *e);
-/* A raw image's room: falloc or full, or nothing for off. ERR_CANCELLED when w
- * says so. */
-int target_preallocate(struct target *t, uint64_t size,
-	enum preallocation how, const struct watch *w, struct err *e);
 /* Whole: synced when durable, and published when new. *ret_nsec: time that
  * it took. */
 int target_commit(struct target *t, bool durable, uint64_t *ret_nsec,

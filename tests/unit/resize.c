@@ -344,6 +344,21 @@ START_TEST(making_room_asks_whether_to_go_on)
 }
 END_TEST
 
+START_TEST(room_for_a_raw_file_asks_whether_to_go_on)
+{
+	uint8_t p[BYTES];
+	struct err e;
+
+	save("t", "x", 1);
+	atomic_store(&stop, 1);
+	ck_assert_int_lt(resize((struct resize_request){.format = FORMAT_RAW,
+		.size = 4096, .watch = &stops,
+		.preallocation = _i ? PREALLOC_FULL : PREALLOC_FALLOC}, &e), 0);
+	ck_assert_int_eq(e.kind, ERR_CANCELLED);
+	ck_assert_uint_eq(load("t", p, sizeof(p)), 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -364,6 +379,8 @@ main(void)
 	tcase_add_test(t, raw_sizes_count_in_sectors);
 	tcase_add_test(t, a_search_asks_whether_to_go_on);
 	tcase_add_loop_test(t, making_room_asks_whether_to_go_on, 0, 2);
+	tcase_add_loop_test(t, room_for_a_raw_file_asks_whether_to_go_on, 0,
+		2);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
