@@ -168,13 +168,24 @@ open_own(struct store *s, bool create, struct err *e)
 	return made ? store_sync_dir(s->state_fd, e) : 0;
 }
 
-/* The directory that has _base in it, wherever that is. */
+/*
+ * The name of _base, in whatever directory. Who made it may be just about to
+ * do so, have died before, or not care (Nova). Our own directory is made
+ * behind this, so that where it is nothing is left to do.
+ */
 static int
-sync_above(const struct store *s, struct err *e)
+settle_base(const struct store *s, struct err *e)
 {
 	CLEANUP_FD int fd = -1;
-	int eno = open_dir(s->base_fd, "..", false, &fd);
+	struct stat st;
+	int eno;
 
+	if (fstatat(s->base_fd, LAYOUT_OWN, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	eno = open_dir(s->base_fd, "..", false, &fd);
+	/* one that we may pass and not read has nothing to be synced by */
+	if (eno == EACCES)
+		return 0;
 	if (eno)
 		return fault(s->base, eno, "cannot flush the directory of", e);
 	return store_sync_dir(fd, e);
@@ -212,7 +223,7 @@ open_all(struct store *s, const struct store_request *rq, struct err *e)
 	if (s->base_fd < 0)
 		return fault(s->base, ENOENT, "cannot open the directory of "
 			"the bases", e);
-	if ((made && sync_above(s, e)) || open_locks(s, rq, e))
+	if ((rq->create && settle_base(s, e)) || open_locks(s, rq, e))
 		return -1;
 	if (owner_of(s, s->base_fd, &s->base_dev, e))
 		return -1;

@@ -130,7 +130,7 @@ class Run:
 
     def whole(self, tree, path):
         v = tree.get(path)
-        return v is not None and v[1] == v[0].whole
+        return v is DIR or (v is not None and v[1] == v[0].whole)
 
     def record_fault(self, tree):
         start, case = self.rec.start, self.case

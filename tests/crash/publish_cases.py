@@ -42,6 +42,8 @@ def spawn(args="", disk="i/a/disk", below=BASE, setup=(MADE, INFO), **more):
 
 CASES = {
     "ensure, new cache": Case(ENSURE + "src.raw", ()),
+    "ensure, new _base of somebody's": Case(
+        ENSURE + "src.raw", ("mkdir i/_base",), late=("i/_base",)),
     "ensure raw": Case(ENSURE + "src.raw"),
     "ensure qcow2": Case(ENSURE + "src.qcow2"),
     "ensure kept": Case(ENSURE + "src.qcow2 --keep-qcow2"),

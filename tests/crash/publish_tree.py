@@ -249,6 +249,8 @@ class Disk:
             self.pieces[f] = []
         for p in late:
             f = start[p]
+            if f is DIR:
+                continue
             self.data[f] = Content()
             self.pieces[f] = list(differences(Content(), f.first))
 
