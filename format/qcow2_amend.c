@@ -334,8 +334,20 @@ visit_all(struct zeros *z, const struct info_snapshot *v, size_t n,
 }
 
 static int
+check_snapshots(const struct info_snapshot *v, size_t n, bool any_size,
+	uint64_t size, struct err *e)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i].vm_state_size > UINT32_MAX ||
+			(!any_size && v[i].disk_size != size))
+			return err_set(e, ERR_USAGE, "Internal snapshots "
+				"prevent downgrade of image");
+	return 0;
+}
+
+static int
 check_header(struct qcow2_edit *d, const struct info_snapshot *v, size_t n,
-	unsigned bits, uint64_t size, struct err *e)
+	unsigned bits, bool resized, struct err *e)
 {
 	uint64_t bad = d->h->incompatible & ~(uint64_t)QCOW2_COMPRESSION;
 
@@ -345,11 +357,8 @@ check_header(struct qcow2_edit *d, const struct info_snapshot *v, size_t n,
 	if (d->h->incompatible & QCOW2_DATA_FILE)
 		return err_set(e, ERR_USAGE,
 			"Cannot downgrade an image with a data file");
-	for (size_t i = 0; i < n; i++) {
-		if (v[i].vm_state_size > UINT32_MAX || v[i].disk_size != size)
-			return err_set(e, ERR_USAGE, "Internal snapshots "
-				"prevent downgrade of image");
-	}
+	if (check_snapshots(v, n, resized, d->old_size, e) < 0)
+		return -1;
 	if (bad)
 		return err_set(e, ERR_USAGE, "Cannot downgrade an image with "
 			"incompatible features 0x%" PRIx64 " set", bad);
@@ -384,7 +393,7 @@ zeros_close(struct zeros *z)
 }
 
 int
-qcow2_amend_may_downgrade(struct qcow2_edit *d, unsigned bits, uint64_t size,
+qcow2_amend_may_downgrade(struct qcow2_edit *d, unsigned bits, bool resized,
 	struct err *e)
 {
 	CLEANUP(zeros_close) struct zeros z = {0};
@@ -395,7 +404,7 @@ qcow2_amend_may_downgrade(struct qcow2_edit *d, unsigned bits, uint64_t size,
 	r = zeros_open(&z, d, &v, &n, e);
 	z.visit = look_at_table;
 	if (r == 0)
-		r = check_header(d, v, n, bits, size, e);
+		r = check_header(d, v, n, bits, resized, e);
 	if (r == 0)
 		r = visit_all(&z, v, n, e);
 	qcow2_snapshot_free(v, n);
@@ -419,6 +428,8 @@ qcow2_amend_downgrade(struct qcow2_edit *d, const struct watch *w,
 	r = zeros_open(&z, d, &v, &n, e);
 	z.visit = expand_table;
 	z.watch = w;
+	if (r == 0)
+		r = check_snapshots(v, n, false, d->old_size, e);
 	if (r == 0)
 		r = visit_all(&z, v, n, e);
 	qcow2_snapshot_free(v, n);

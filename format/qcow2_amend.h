@@ -9,13 +9,15 @@
 
 /* Version 2 becomes 3. */
 int qcow2_amend_upgrade(struct qcow2_edit *d, struct err *e);
-/* Whether version 3 may become 2, once the counts have `bits` bits and the disk
- * `size` bytes: features must not be in use, and the counts that would go down
- * be sound. Plans nothing; tables that are not aligned mark the image. */
+/* Whether version 3 may become 2, once the counts have `bits` bits: features
+ * must not be in use, and the counts that would go down be sound. Plans
+ * nothing; tables that are not aligned mark the image.
+ * resized: the disk gets another size first. That snapshots have it is then
+ * left to the downgrade: in QEMU the new size stays when they have not. */
 int qcow2_amend_may_downgrade(struct qcow2_edit *d, unsigned bits,
-	uint64_t size, struct err *e);
+	bool resized, struct err *e);
 /* It becomes 2: zero clusters, in snapshots too, become holes or, over a
- * backing file, data. Bitmaps are dropped. */
+ * backing file, data. Bitmaps are dropped. Snapshots have the disk's size. */
 int qcow2_amend_downgrade(struct qcow2_edit *d, const struct watch *w,
 	struct err *e);
 /* Counts of 1 << order bits (qcow2_width.c). ERR_LIMIT where one has no room.

@@ -151,7 +151,8 @@ open_edit(const struct amend_request *rq, struct inplace *p,
 	return qcow2_edit_open(d, p->chain, &q, e);
 }
 
-/* What would stop the last step must not leave the ones before it. */
+/* What would stop the last step must not leave the ones before it, but for
+ * sizes of snapshots that the new size may meet. */
 static int
 check_downgrade(const struct amend_request *rq, struct inplace *p,
 	struct err *e)
@@ -164,8 +165,7 @@ check_downgrade(const struct amend_request *rq, struct inplace *p,
 
 	if (open_edit(rq, p, &d, e) < 0)
 		return -1;
-	r = qcow2_amend_may_downgrade(&d, bits, rq->size ? rq->size
-			: d.old_size, e);
+	r = qcow2_amend_may_downgrade(&d, bits, rq->size != 0, e);
 	qcow2_edit_close(&d);
 	return r;
 }
