@@ -75,12 +75,7 @@ static int
 open_data_file(struct image *im, const char *path,
 	const struct chain_request *rq, struct err *e)
 {
-	int r;
-
-	if (!path && !im->data_name)
-		return err_set(e, ERR_CORRUPT,
-			"'data-file' is required for this image");
-	r = path ? file_open(&im->data_file, AT_FDCWD, path,
+	int r = path ? file_open(&im->data_file, AT_FDCWD, path,
 			im->file->direct ? FILE_DIRECT : FILE_READ, e)
 		: gate_open(rq->gate, im, im->data_name, "data file",
 			&im->data_file, e);
@@ -114,6 +109,7 @@ append(struct chain *c, struct file *f, enum format format,
 	const struct gate *g = rq->gate;
 	unsigned flags = (g->lenient ? IMAGE_LENIENT : IMAGE_READ) |
 		(rq->verbatim ? IMAGE_VERBATIM : IMAGE_READ);
+	const char *data_path = c->n == 0 ? rq->data_path : NULL;
 	struct image *im;
 
 	if (rq->check && c->n == 0)
@@ -134,13 +130,18 @@ append(struct chain *c, struct file *f, enum format format,
 			"limit of %" PRIu64 " bytes", im->size, g->size_max);
 		return err_file(e, im->file->name);
 	}
-	if (c->n == 1 && rq->data_path && !im->needs_data_file) {
+	if (data_path && !im->needs_data_file) {
 		err_set(e, ERR_USAGE, "'data-file' can only be set for images "
 			"with an external data file");
 		return err_file(e, im->file->name);
 	}
+	if (im->needs_data_file && !im->data_name && !data_path) {
+		err_set(e, ERR_CORRUPT,
+			"'data-file' is required for this image");
+		return err_file(e, im->file->name);
+	}
 	if (im->needs_data_file && !rq->no_data_file) {
-		if (open_data_file(im, c->n == 1 ? rq->data_path : NULL, rq, e))
+		if (open_data_file(im, data_path, rq, e))
 			return err_file(e, im->file->name);
 		c->files[c->n_files++] = im->data_file;
 	}

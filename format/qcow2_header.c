@@ -437,9 +437,6 @@ qcow2_header_decode(struct span head, unsigned flags,
 	if (!(flags & QCOW2_DECODE_INFO)) {
 		bool bit = (h.incompatible & QCOW2_DATA_FILE) != 0;
 
-		if (bit && !h.has_data_file)
-			return err_set(e, ERR_CORRUPT,
-				"'data-file' is required for this image");
 		if (!bit && (h.autoclear & QCOW2_AUTOCLEAR_RAW))
 			return err_set(e, ERR_CORRUPT,
 				"data-file-raw requires a data file");
