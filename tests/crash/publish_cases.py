@@ -58,6 +58,9 @@ CASES = {
     "overlay": spawn("--size 1G"),
     "overlay, new directories": spawn(disk="i/n/a/disk", setup=(MADE,)),
     "overlay without nameless files": spawn(deny="otmpfile", long=True),
+    "overlay, disk.info on another device": spawn(
+        deny="xdev", spare={0: "what is staged is whole before it moves; "
+                            "here it does not"}),
     "overlay, nobody flushed the base": spawn(
         setup=(OTHER, INFO, f"cp src.raw {BASE}"), late=(BASE,)),
     "overlay, another file than recorded": spawn(

@@ -26,9 +26,10 @@
  *                       fallocate, io_uring, seek (SEEK_DATA), holes (all is
  *                       data), direct, openat2, lease, birth (statx tells no
  *                       time of birth), touch (utimensat: EACCES), locks
- *                       (ENOLCK). nfs: what every client of NFS version 3
- *                       lacks, which is otmpfile, linktmp, renameat2, ficlone,
- *                       copy, fallocate, holes, lease, birth.
+ *                       (ENOLCK), xdev (renames between directories: EXDEV).
+ *                       nfs: what every client of NFS version 3 lacks, which
+ *                       is otmpfile, linktmp, renameat2, ficlone, copy,
+ *                       fallocate, holes, lease, birth.
  * BYRE_SHIM_LOG=FILE    One line per call: "NAME FILE A B RESULT"; A and B are
  *                       offset and length, RESULT is -errno on failure. FILE
  *                       is relative to DIR, #INODE for a nameless one. A ring's

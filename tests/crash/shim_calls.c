@@ -371,6 +371,21 @@ link(const char *from, const char *to)
 	return linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
+/* Another directory may be on another device. */
+static bool
+moves(int ofd, const char *from, int nfd, const char *to)
+{
+	char a[PATH_MAX] = "", b[PATH_MAX] = "";
+	const char *p, *q;
+
+	shim_where(ofd, from, a, sizeof(a));
+	shim_where(nfd, to, b, sizeof(b));
+	p = strrchr(a, '/');
+	q = strrchr(b, '/');
+	return (p ? p - a : 0) != (q ? q - b : 0) ||
+		strncmp(a, b, p ? (size_t)(p - a) : 0) != 0;
+}
+
 SHIM int
 renameat2(int ofd, const char *from, int nfd, const char *to, unsigned flags)
 {
@@ -380,6 +395,8 @@ renameat2(int ofd, const char *from, int nfd, const char *to, unsigned flags)
 	if (ours)
 		eno = flags && shim_denied("renameat2")
 			? EINVAL
+			: shim_denied("xdev") && moves(ofd, from, nfd, to)
+			? EXDEV
 			: shim_ask(SHIM_RENAME, NULL);
 	r = eno ? refuse(eno)
 		: (int)syscall(SYS_renameat2, ofd, from, nfd, to, flags);
