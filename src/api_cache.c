@@ -100,6 +100,7 @@ byre_cache_ensure(struct byre_cache *c, const char *id,
 	}
 	rq.source_path = a.path;
 	rq.source_fd = a.fd;
+	rq.checked = a.checked != 0;
 	rq.source_name = a.path ? a.path : "(descriptor)";
 	rq.max_size = a.max_size;
 	rq.kernel = a.kernel != 0;

@@ -311,6 +311,8 @@ struct byre_cache_ensure_options {
 	int no_wait;         /* BYRE_BUSY where another process has the lock */
 	unsigned workers;    /* threads; 0: one per CPU */
 	const struct byre_watch *watch;
+	int checked;         /* the caller has compared a digest of the source:
+			      * it is all there */
 };
 #define BYRE_CACHE_ENSURE_INIT                                                 \
 	{.size = sizeof(struct byre_cache_ensure_options), .fd = -1}
@@ -324,7 +326,8 @@ struct byre_cache_base {
 
 /* Makes the image a base unless it is one. The safe policy applies with all
  * of its tables; and a qcow2 that ends within a cluster which a guest reads to
- * its end is refused: the rest may be lost. ret may be NULL. */
+ * its end is refused unless it was checked: the rest may be lost. ret may be
+ * NULL. */
 int byre_cache_ensure(struct byre_cache *c, const char *id,
 	const struct byre_cache_ensure_options *o,
 	struct byre_cache_base *ret, struct byre_error *e);

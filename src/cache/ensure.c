@@ -115,7 +115,7 @@ look(struct job *j, struct err *e)
 	else if (rq->format == FORMAT_PROBE && probe_load(f, &p, e))
 		return -1;
 	/* without a digest that somebody expected, its length is all there is */
-	j->gate.whole = !rq->replaces && !j->digests.md5[0] &&
+	j->gate.whole = !rq->replaces && !rq->checked && !j->digests.md5[0] &&
 		!j->digests.sha256[0] && !j->digests.sha512[0];
 	j->source_format = p.format;
 	j->as_is = (p.format == FORMAT_QCOW2 && rq->keep_qcow2) ||

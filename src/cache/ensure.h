@@ -43,6 +43,8 @@ struct ensure_request {
 	/* or NULL: what the source of a base that is there must have had, as
 	 * far as its record tells; else ERR_MISMATCH */
 	const struct ensure_digests *expect;
+	/* a source that is no fetch's: the caller has checked its bytes */
+	bool checked;
 	const char *source_name;  /* for messages and the record */
 	enum format format;       /* FORMAT_PROBE: detect */
 	uint64_t max_size;        /* of the virtual size; 0: no limit */
@@ -89,7 +91,7 @@ struct ensure_result {
  * one is (ERR_CORRUPT); it is flushed, and with keep_qcow2 a qcow2 is checked
  * and adopted: it could not be built on otherwise. The source must pass the
  * safe policy (deep), else ERR_DENIED and nothing is left. Unless fetch gives
- * a digest, or a recorded one is to be met, it must be `whole`, too (gate.h).
+ * a digest, the caller has checked one, or a recorded one is to be met, it must be `whole`, too (gate.h).
  * It is read and written through the page cache: the first spawns find the
  * base there.
  */

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "tests/unit/tmpdir.h"
@@ -128,6 +129,47 @@ START_TEST(rot_is_found)
 }
 END_TEST
 
+/* What is cut within its last cluster has lost something or not: who has
+ * compared a digest knows. */
+START_TEST(a_cut_source_is_taken_if_checked)
+{
+	struct byre_cache_ensure_options o = BYRE_CACHE_ENSURE_INIT;
+	struct byre_convert_options v = BYRE_CONVERT_INIT;
+	struct byre_source src = BYRE_SOURCE_INIT;
+	struct byre_cache_base b;
+	struct byre_cache *c;
+	struct byre_error e;
+	struct stat st;
+
+	write_source();
+	src.path = "src";
+	v.sources = &src;
+	v.n_sources = 1;
+	v.target = "cut";
+	v.target_format = "qcow2";
+	ck_assert_msg(byre_convert(&v, NULL, &e) == 0, "%s", e.message);
+	ck_assert_int_eq(stat("cut", &st), 0);
+	ck_assert_int_eq(truncate("cut", st.st_size - 30000), 0);
+
+	mkdir("i", 0700);
+	ck_assert_int_eq(byre_cache_open(&c, "i", NULL, NULL, &e), 0);
+	o.path = "cut";
+	ck_assert_int_eq(byre_cache_ensure(c, "cut", &o, NULL, &e), -1);
+	ck_assert_int_eq(e.kind, BYRE_DENIED);
+	/* a program that was built before knows nothing of it */
+	o.checked = 1;
+	o.size = offsetof(struct byre_cache_ensure_options, checked);
+	ck_assert_int_eq(byre_cache_ensure(c, "cut", &o, NULL, &e), -1);
+	o.size = sizeof(o);
+	ck_assert_msg(byre_cache_ensure(c, "cut", &o, &b, &e) == 0, "%s",
+		e.message);
+	ck_assert_int_eq(b.added, 1);
+	ck_assert_uint_eq(b.virtual_size, 4 << 20);
+	ck_assert_int_eq(byre_cache_purge(c, "cut", NULL, &e), 0);
+	byre_cache_close(c);
+}
+END_TEST
+
 START_TEST(bad_requests_are_refused)
 {
 	struct byre_cache_ensure_options o = BYRE_CACHE_ENSURE_INIT;
@@ -166,6 +208,7 @@ main(void)
 		return 99;
 	tcase_add_test(t, from_a_source_to_a_disk_and_back);
 	tcase_add_test(t, rot_is_found);
+	tcase_add_test(t, a_cut_source_is_taken_if_checked);
 	tcase_add_test(t, bad_requests_are_refused);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
