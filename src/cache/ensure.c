@@ -25,6 +25,7 @@
 #include "cache/base.h"
 #include "cache/ensure_copy.h"
 #include "cache/ensure_wait.h"
+#include "cache/room.h"
 #include "op/check.h"
 #include "op/convert.h"
 
@@ -185,7 +186,8 @@ make_as_is(struct job *j, struct err *e)
 		j->made = j->fetched;
 		j->fetched.fd = -1;
 	} else if (store_stage_open(j->s, j->name, &j->made, e) ||
-		ensure_copy(j->source_fd, j->made.fd, rq->watch, e)) {
+		ensure_copy(j->source_fd, j->made.fd, room_spare(j->made.fd),
+			rq->watch, e)) {
 		return -1;
 	}
 	src = source_of(j, j->made.fd);
@@ -218,10 +220,17 @@ make_raw(struct job *j, struct err *e)
 		.workers = rq->workers,
 		.watch = rq->watch,
 	};
+	uint64_t room;
 
 	if (store_stage_open(j->s, j->name, &j->made, e))
 		return -1;
 	c.target_fd = j->made.fd;
+	room = room_spare(j->made.fd);
+	if (rq->max_size == 0 || rq->max_size > room) {
+		/* 0 is no limit, and one byte is as good as none */
+		c.max_size = room ? room : 1;
+		c.max_what = ENSURE_COPY_ROOM;
+	}
 	if (convert_run(&c, &j->result, e))
 		return -1;
 	return rq->kernel ? set_size(j, e) : 0;

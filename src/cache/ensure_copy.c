@@ -4,6 +4,7 @@
 
 #include "cache/ensure_copy.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -36,11 +37,11 @@ copy_run(struct file *from, struct file *to, uint64_t off, uint64_t len,
 }
 
 static int
-copy_data(struct file *from, struct file *to, const struct watch *w,
-	struct err *e)
+copy_data(struct file *from, struct file *to, uint64_t room,
+	const struct watch *w, struct err *e)
 {
 	CLEANUP_FREE void *buf = buf_alloc_aligned(CHUNK);
-	uint64_t off, len;
+	uint64_t off, len, copied = 0;
 	bool data;
 
 	if (!buf)
@@ -52,6 +53,9 @@ copy_data(struct file *from, struct file *to, const struct watch *w,
 			return -1;
 		if (data)
 			len = units_min(len, COPY_AT_ONCE);
+		if (data && (copied += len) > room)
+			return err_set(e, ERR_LIMIT, "more than %" PRIu64
+				" bytes of data, " ENSURE_COPY_ROOM, room);
 		if (data && copy_run(from, to, off, len, buf, e))
 			return -1;
 		watch_progress(w, off + len, from->size);
@@ -60,7 +64,8 @@ copy_data(struct file *from, struct file *to, const struct watch *w,
 }
 
 int
-ensure_copy(int from, int to, const struct watch *w, struct err *e)
+ensure_copy(int from, int to, uint64_t room, const struct watch *w,
+	struct err *e)
 {
 	CLEANUP(file_close_p) struct file *a = NULL;
 	CLEANUP(file_close_p) struct file *b = NULL;
@@ -73,5 +78,5 @@ ensure_copy(int from, int to, const struct watch *w, struct err *e)
 	if (a->size &&
 		clone_range(a, 0, b, 0, a->size, &done, e))
 		return -1;
-	return done ? 0 : copy_data(a, b, w, e);
+	return done ? 0 : copy_data(a, b, room, w, e);
 }

@@ -205,7 +205,8 @@ put_back(struct job *j, struct err *e)
 
 	if (store_stage_open(s, j->name, &st, e))
 		return -1;
-	bad = ensure_copy(j->base.fd, st.fd, j->rq->watch, e) ||
+	bad = ensure_copy(j->base.fd, st.fd, UINT64_MAX, j->rq->watch,
+			e) ||
 		store_stage_publish(s, &st, j->name, &taken, e);
 	if (!bad && !taken) {
 		/* with an old record it is read and compared when used next */

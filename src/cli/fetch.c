@@ -20,20 +20,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "base/units.h"
+#include "cache/room.h"
 
 #define TARGET 3         /* byre-fetch's fd */
 #define LINE_MAX_LEN 1024
-/* Of the file system this stays free, whatever comes: guests write there. */
-#define RESERVE_PART 32  /* one of so many, */
-#define RESERVE_MAX GIB  /* and no more */
 #define POLL_MSEC 200    /* a signal is obeyed within this */
 
 extern char **environ;
@@ -132,24 +128,12 @@ program(char *ret, size_t cap)
 	snprintf(ret, cap, "%s/byre-fetch", LIBEXECDIR);
 }
 
-/* 0: not known. */
-static uint64_t
-reserve(int fd)
-{
-	struct statvfs fs;
-
-	if (fstatvfs(fd, &fs))
-		return 0;
-	return units_min((uint64_t)fs.f_blocks / RESERVE_PART * fs.f_frsize,
-		RESERVE_MAX);
-}
-
 static int
 start(const struct fetch *f, int fd, int out, pid_t *ret, struct err *e)
 {
 	char path[PATH_MAX + 16], limit[24], keep[24];
 	char *argv[12] = {"byre-fetch"};
-	uint64_t spare = reserve(fd);
+	uint64_t reserve = room_reserve(fd);
 	posix_spawn_file_actions_t fa;
 	unsigned n = 1;
 	int eno;
@@ -166,8 +150,8 @@ start(const struct fetch *f, int fd, int out, pid_t *ret, struct err *e)
 		argv[n++] = "--limit";
 		argv[n++] = limit;
 	}
-	if (spare) {
-		snprintf(keep, sizeof(keep), "%" PRIu64, spare);
+	if (reserve) {
+		snprintf(keep, sizeof(keep), "%" PRIu64, reserve);
 		argv[n++] = "--reserve";
 		argv[n++] = keep;
 	}

@@ -380,6 +380,7 @@ run(struct job *j, struct convert_result *ret, struct err *e)
 		.digest_tap = rq->digest_tap,
 		.rate_limit = rq->rate_limit,
 		.max_bytes = rq->max_size,
+		.max_what = rq->max_what,
 		.flush_early = rq->cache == CACHE_AUTO &&
 			j->target.file && !j->target.file->direct,
 		.engine = rq->engine,

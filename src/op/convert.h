@@ -51,6 +51,7 @@ struct convert_request {
 	bool salvage;                 /* --salvage: bad ranges become zeros */
 	uint64_t rate_limit;          /* bytes per second, 0: none */
 	uint64_t max_size;            /* most bytes to write; 0: no limit */
+	const char *max_what;         /* which limit that is, or NULL */
 	bool digest;                  /* compute the content digest */
 	const struct digest_tap *digest_tap; /* and hear of its leaves; or
 					      * NULL */

@@ -438,9 +438,12 @@ emit_prepare(struct emit *m, struct emit_shared *s, struct codec *packer,
 static int
 check_limit(const struct emit_shared *s, uint64_t total, struct err *e)
 {
+	const char *what = s->rq->max_what;
+
 	if (s->rq->max_bytes && total > s->rq->max_bytes)
 		return err_set(e, ERR_LIMIT, "more than %" PRIu64
-			" bytes of data, the limit", s->rq->max_bytes);
+			" bytes of data, %s", s->rq->max_bytes,
+			what ? what : "the limit");
 	return 0;
 }
 

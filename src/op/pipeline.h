@@ -50,6 +50,7 @@ struct pipeline_request {
 	uint64_t rate_limit;    /* bytes per second, 0: none */
 	bool rate_reads;        /* host bytes read count, not data */
 	uint64_t max_bytes;     /* most data bytes, 0: no limit */
+	const char *max_what;   /* which limit that is; NULL: "the limit" */
 	bool flush_early;       /* start write-back as we go */
 	enum engine_kind engine;
 	unsigned workers;

@@ -148,19 +148,39 @@ absent "$base/$(name nothing)" "$base/$(name endless)"
 mkdir small
 if unshare -rm mount -t tmpfs -o size=16M none "$dir/small" 2>/dev/null; then
 	checks=$((checks + 1))
+	head -c 16400000 /dev/zero | tr '\0' x >large
+	head -c 15000000 large >fits
+	for n in large fits; do
+		"$byre" convert -O qcow2 $n $n.qcow2 || exit 99
+	done
 	# shellcheck disable=SC2016
 	unshare -rm sh -c 'mount -t tmpfs -o size=16M none "$1" &&
 		yes | "$2" cache ensure --instances "$1" x --from - -q
 		echo $? >status; ls -A "$1/_base/.byre/staging" >left
 		head -c 9M /dev/zero | tr "\0" x |
 			"$2" cache ensure --instances "$1" x --from - -q
-		echo $? >>status' sh "$dir/small" "$byre" 2>err
+		echo $? >>status
+		rm "$1/_base"/[0-9a-f]*
+		for how in "" --keep-qcow2; do
+			for n in large fits; do
+				"$2" cache ensure --instances "$1" $n$how -q \
+					--from $n.qcow2 $how
+				echo $? >>status
+				rm -f "$1/_base"/[0-9a-f]*
+			done
+		done
+		ls -A "$1/_base/.byre/staging" >>left' sh "$dir/small" "$byre" 2>err
+	grep -c "large.qcow2: more than [0-9]* bytes of data, the room" err \
+		>large
+	[ "$(cat large)" = 2 ] || fail "large: $(cat err)"
+	grep -v large.qcow2 err >rest
+	mv rest err
 	one_line "byre: cache ensure: standard input: * bytes are left on the \
 file system, and 524288 have to stay free"
 	[ "$(sed 's/.*input: \([0-9]*\) .*/\1/' err)" -ge 524288 ] ||
 		fail "too few: $(cat err)"
 	[ ! -s left ] || fail "staging holds $(cat left)"
-	[ "$(tr '\n' ' ' <status)" = "1 0 " ] || fail "exits $(cat status)"
+	[ "$(tr '\n' ' ' <status)" = "1 0 1 0 1 0 " ] || fail "exits $(cat status)"
 else
 	echo "no file system can be mounted: its reserve is not tried"
 fi
