@@ -355,6 +355,7 @@ convert(struct job *j)
 		.copy_range = a->copy_range,
 		.salvage = a->salvage,
 		.explicit_zeros = true,
+		.count_data = a->progress,
 	};
 	struct convert_result result;
 	struct progress p;

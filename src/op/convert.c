@@ -385,6 +385,8 @@ run(struct job *j, struct convert_result *ret, struct err *e)
 			j->target.file && !j->target.file->direct,
 		.engine = rq->engine,
 		.workers = rq->workers,
+		.count_data = rq->count_data && rq->sparse_size > 0 &&
+			!rq->salvage && !j->old.chain,
 		.watch = rq->watch,
 	};
 

@@ -60,6 +60,9 @@ struct convert_request {
 	bool caller_syncs;            /* target_fd: the caller flushes it */
 	enum engine_kind engine;
 	unsigned workers;             /* 0: pool_cpus() */
+	/* progress in bytes of data, counted first, not in the disk's bytes;
+	 * not with -S 0, salvage or no_create into a qcow2 */
+	bool count_data;
 	const struct watch *watch;
 };
 

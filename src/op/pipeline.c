@@ -16,6 +16,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/cleanup.h"
 #include "base/units.h"
 #include "io/pool.h"
 #include "op/emit.h"
@@ -48,6 +49,7 @@ struct pipeline {
 	pthread_mutex_t watch_mutex;
 	struct watch guarded;       /* notes, one at a time */
 	uint64_t done;              /* guest bytes, under watch_mutex */
+	uint64_t total;
 	bool failed;                /* under watch_mutex */
 	struct err why;             /* of the first worker that failed */
 	struct timespec started;
@@ -216,14 +218,50 @@ hold_rate(struct pipeline *p)
 	}
 }
 
+static uint64_t
+data_in(const struct window *w)
+{
+	uint64_t sum = 0;
+
+	if (w->n == 0) /* a row that was passed */
+		return w->len;
+	for (size_t i = 0; i < w->n; i++)
+		if (w->v[i].kind == EXTENT_DATA || w->v[i].kind == EXTENT_PACKED)
+			sum += w->v[i].len;
+	return sum;
+}
+
+/* The windows as they will come, looked at before the work begins. */
+static int
+count_data(struct pipeline *p, struct err *e)
+{
+	CLEANUP_FREE struct scan *s = malloc(sizeof(*s));
+	struct window w = {0};
+	int r;
+
+	if (!s)
+		return err_set(e, ERR_NOMEM, "no memory to count data");
+	*s = p->scan;
+	p->total = 0;
+	do {
+		r = check_stop(p, e) < 0 ? -1 : scan_next(s, &w, e);
+		if (r == 0 && w.len > 0)
+			p->total += data_in(&w);
+	} while (r == 0 && w.len > 0);
+	scan_window_free(&w);
+	return r;
+}
+
 static void
 add_progress(struct pipeline *p, const struct slot *s)
 {
 	const struct watch *w = p->rq->watch;
+	uint64_t n = p->rq->count_data ? data_in(&s->w) : s->w.len;
 
 	pthread_mutex_lock(&p->watch_mutex);
-	p->done += s->w.len;
-	watch_progress(w, p->done, p->rq->size);
+	p->done += n;
+	if (n > 0 && p->total > 0)
+		watch_progress(w, units_min(p->done, p->total), p->total);
 	pthread_mutex_unlock(&p->watch_mutex);
 	if (p->rq->rate_limit)
 		hold_rate(p);
@@ -479,6 +517,7 @@ set_up(struct pipeline *p, const struct pipeline_request *rq)
 	p->scan.unit = rq->sink->unit;
 	p->scan.cursor = rq->from;
 	p->done = rq->from;
+	p->total = rq->size;
 	p->scan.size = rq->size;
 	p->scan.zero_max = rq->sink->zero_max;
 	p->scan.window = window_size(rq);
@@ -522,7 +561,9 @@ pipeline_run(const struct pipeline_request *rq, struct pipeline_result *ret,
 	n = rq->workers ? rq->workers : pool_cpus();
 	n = (unsigned)units_max(1, units_min(units_min(n, POOL_WORKERS_MAX),
 		windows));
-	r = pool_run(n, worker_main, p, e);
+	r = rq->count_data ? count_data(p, e) : 0;
+	if (r == 0)
+		r = pool_run(n, worker_main, p, e);
 	if (r && p->failed && e)
 		*e = p->why;
 	if (r == 0) {

@@ -54,6 +54,9 @@ struct pipeline_request {
 	bool flush_early;       /* start write-back as we go */
 	enum engine_kind engine;
 	unsigned workers;
+	/* progress in bytes that the source has as data, which are counted
+	 * first; not with from, diff or every_byte */
+	bool count_data;
 	const struct watch *watch;
 };
 
