@@ -133,11 +133,12 @@ put_sparse(struct fetch *f, size_t len)
 	size_t at, n;
 	bool zero;
 
-	if (f->reserve && ask_room(f, len))
-		return -1;
 	for (at = 0; at < len; at += n) {
 		n = zero_run(f->buf + at, len - at, HOLE_UNIT, &zero);
-		if (!zero && put(f->buf + at, n, f->at + at))
+		if (zero)
+			continue;
+		if ((f->reserve && ask_room(f, n)) ||
+			put(f->buf + at, n, f->at + at))
 			return -1;
 	}
 	return 0;
