@@ -247,7 +247,7 @@ tell_unseen(const struct job *j)
 		"--instance-root";
 
 	if (rq->mode == SPAWN_FLAT ||
-		users_come_by(rq->store, j->dir.path, j->dir.fd))
+		users_come_by(rq->store, j->dir.fd))
 		return;
 	snprintf(line, sizeof(line), "%s: %s", err_quote(q, sizeof(q),
 		j->path, (unsigned)strlen(j->path)), why);

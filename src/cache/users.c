@@ -333,27 +333,34 @@ walk_roots(struct walk *w, struct err *e)
 
 /* ---- where the walk comes by ---- */
 
-/* Whether path, a directory, is an entry of the instances directory: these are
- * followed if they are links. */
+/* Whether an entry of the instances directory is a link to the directory st:
+ * these are followed, and no others. */
 static bool
-is_entry(const struct store *s, const char *path)
+is_linked(const struct store *s, const struct stat *st)
 {
-	CLEANUP_FREE char *up = NULL;
-	size_t end = strlen(path), at;
-	struct stat st;
+	int fd = openat(s->instances_fd, ".",
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *d;
+	bool found = false;
+	struct stat to;
 
-	while (end > 1 && path[end - 1] == '/')
-		end--;
-	for (at = end; at > 0 && path[at - 1] != '/';)
-		at--;
-	if (at == 0 || (end - at == 2 && strncmp(path + at, "..", 2) == 0))
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
 		return false;
-	up = strndup(path, at);
-	return up && stat(up, &st) == 0 && is_dir(s->instances_fd, &st);
+	}
+	while (!found && (d = readdir(dir)) != NULL)
+		found = type_of(fd, d) == DT_LNK &&
+			strcmp(d->d_name, "compute_nodes") != 0 &&
+			fstatat(fd, d->d_name, &to, 0) == 0 &&
+			to.st_dev == st->st_dev && to.st_ino == st->st_ino;
+	closedir(dir);
+	return found;
 }
 
 bool
-users_come_by(const struct store *s, const char *path, int dirfd)
+users_come_by(const struct store *s, int dirfd)
 {
 	CLEANUP_FD int fd = -1;
 	struct stat at, up;
@@ -363,22 +370,19 @@ users_come_by(const struct store *s, const char *path, int dirfd)
 		return false;
 	if (is_dir(s->instances_fd, &at) || is_dir(s->base_fd, &at))
 		return true;
-	if (is_own(s, &at))
-		return false;
-	if (is_entry(s, path))
-		return true;
 	/* what lies too deep is dark, and counts */
 	for (next = dirfd;; at = up) {
+		if (is_own(s, &at))
+			return false;
 		next = openat(next, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0)
 			close(fd);
 		fd = next;
 		if (fd < 0 || fstat(fd, &up))
 			return false;
-		if (is_dir(s->instances_fd, &up))
+		if (is_dir(s->instances_fd, &up) || is_linked(s, &at))
 			return true;
-		if (up.st_dev != at.st_dev || up.st_ino == at.st_ino ||
-			is_own(s, &up))
+		if (up.st_dev != at.st_dev || up.st_ino == at.st_ino)
 			return false;
 	}
 }

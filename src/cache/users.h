@@ -81,8 +81,8 @@ int users_scan(const struct users_request *rq, struct users *ret,
 void users_free(struct users *u); /* a zeroed one is fine */
 
 /* Whether users_scan, without more roots, looks at what is in the directory
- * dirfd, whose absolute path is path. */
-bool users_come_by(const struct store *s, const char *path, int dirfd);
+ * dirfd. */
+bool users_come_by(const struct store *s, int dirfd);
 
 /* Whether a file of that name is no disk to users_scan, wherever it lies. */
 bool users_pass_over(const char *name);

@@ -98,7 +98,8 @@ expect 0 cache spawn far "$inst/../far/disk" -q --log json
 [ "$(grep -c '"event": "unseen"' err)" = 1 ] || fail "log: $(cat err)"
 expect 0 cache spawn far "$dir/far/flat" --flat
 silent
-for t in linked/disk i0/sub/disk i1/../i0/disk at.root; do
+for t in linked/disk linked/./disk linked/sub/disk ../near/disk \
+	../near/sub/deep/disk i0/sub/disk i1/../i0/disk at.root; do
 	expect 0 cache spawn far "$inst/$t"
 	silent
 	cleans touch
