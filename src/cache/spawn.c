@@ -280,6 +280,20 @@ check_request(const struct spawn_request *rq, struct err *e)
 	return 0;
 }
 
+/* A kernel's bytes were inspected by nobody. */
+static int
+open_base(struct job *j, struct err *e)
+{
+	const struct spawn_request *rq = j->rq;
+
+	if (base_open(rq->store, j->name, rq->verify, rq->watch, &j->base, e))
+		return -1;
+	if (!j->base.recorded || j->base.record.kind != RECORD_KERNEL)
+		return 0;
+	err_set(e, ERR_MISMATCH, "is cached as a kernel, not as a disk");
+	return err_file(e, j->name);
+}
+
 static int
 spawn(struct job *j, struct err *e)
 {
@@ -290,7 +304,7 @@ spawn(struct job *j, struct err *e)
 	j->path = spawn_dir_absolute(rq->target);
 	if (!j->path)
 		return err_sys(e, errno, "cannot name the disk");
-	if (base_open(rq->store, j->name, rq->verify, rq->watch, &j->base, e))
+	if (open_base(j, e))
 		return -1;
 	if (decide_size(j, e))
 		return err_file(e, rq->id);

@@ -80,8 +80,16 @@ as a $not"
 done
 expect 0 cache ensure kernel --from nothing --kernel -q
 silent
-expect 1 cache spawn kernel "$inst/kernel/disk" --from data.raw
-absent "$inst/kernel"
+for how in "--from data.raw" "" --flat "--sized-base --size 1G"; do
+	touch -d 2001-01-01 "$base/$(name kernel)"
+	# shellcheck disable=SC2086
+	expect 1 cache spawn kernel "$inst/kernel/disk" $how
+	one_line "byre: cache spawn: $(name kernel): is cached as a kernel, \
+not as a disk"
+	[ "$(stat -c %Y "$base/$(name kernel)")" -lt 1000000000 ] ||
+		fail "spawn $how: touched"
+	absent "$inst/kernel"
+done
 refused 1 kernel2 'kernel: * bytes, limit 1000' --from kernel --kernel \
 	--max-size 1000
 
