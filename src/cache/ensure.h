@@ -91,7 +91,8 @@ struct ensure_result {
  * one is (ERR_CORRUPT); it is flushed, and with keep_qcow2 a qcow2 is checked
  * and adopted: it could not be built on otherwise. The source must pass the
  * safe policy (deep), else ERR_DENIED and nothing is left. Unless fetch gives
- * a digest, the caller has checked one, or a recorded one is to be met, it must be `whole`, too (gate.h).
+ * a digest, the caller has checked one, or a recorded one is to be met, it must
+ * be `whole`, too (gate.h).
  * What does not fit beside room.h's reserve is ERR_LIMIT.
  * It is read and written through the page cache: the first spawns find the
  * base there.

@@ -29,6 +29,7 @@
 #include "cache/spawn_dir.h"
 #include "cache/store_lock.h"
 #include "cache/users.h"
+#include "cache/users_disk.h"
 #include "format/qcow2_measure.h"
 #include "format/qcow2_write.h"
 #include "io/publish.h"
@@ -261,13 +262,18 @@ static int
 check_request(const struct spawn_request *rq, struct err *e)
 {
 	const char *slash = strrchr(rq->target, '/');
+	const char *name = slash ? slash + 1 : rq->target;
 	struct stat st;
 
 	if (rq->grow && rq->mode == SPAWN_OVERLAY)
 		return err_set(e, ERR_USAGE, "the file system of an overlay "
 			"cannot be resized");
-	if (rq->mode != SPAWN_FLAT &&
-		users_pass_over(slash ? slash + 1 : rq->target)) {
+	if (users_disk_is_stray(name)) {
+		err_set(e, ERR_USAGE, "no disk has such a name: clean would "
+			"remove it as one that was never finished");
+		return err_file(e, rq->target);
+	}
+	if (rq->mode != SPAWN_FLAT && users_disk_is_none(name)) {
 		err_set(e, ERR_USAGE, "no disk has such a name: clean would "
 			"not see that it uses its base");
 		return err_file(e, rq->target);

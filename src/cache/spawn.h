@@ -55,8 +55,8 @@ struct spawn_result {
  * ERR_MISMATCH), a kernel (ERR_MISMATCH), and one without a record that does
  * not look raw (ERR_DENIED). What is missing of the target's directory is made.
  * An overlay where clean does not look for users is a note, and an event; one
- * by a name that it passes over is ERR_USAGE. On failure there is no disk, and
- * no note of it.
+ * by a name that it passes over is ERR_USAGE, and so is any by one that it
+ * removes. On failure there is no disk, and no note of it.
  */
 int spawn_run(const struct spawn_request *rq, struct spawn_result *ret,
 	struct err *e);

@@ -387,12 +387,6 @@ users_come_by(const struct store *s, int dirfd)
 	}
 }
 
-bool
-users_pass_over(const char *name)
-{
-	return users_disk_is_none(name) || users_disk_is_stray(name);
-}
-
 /* ---- answers ---- */
 
 static int

@@ -84,9 +84,6 @@ void users_free(struct users *u); /* a zeroed one is fine */
  * dirfd. */
 bool users_come_by(const struct store *s, int dirfd);
 
-/* Whether a file of that name is no disk to users_scan, wherever it lies. */
-bool users_pass_over(const char *name);
-
 struct users_answer {
 	unsigned disks;   /* 0: nobody */
 	const char *disk; /* one of them */

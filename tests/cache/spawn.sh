@@ -105,9 +105,16 @@ for t in linked/disk linked/./disk linked/sub/disk ../near/disk \
 	cleans touch
 	rm "$inst/$t"
 done
-for t in a.xml console.log disk.info .d.byre-01234567; do
+for t in a.xml console.log disk.info; do
 	expect 1 cache spawn far "$inst/i10/$t"
 	one_line "byre: cache spawn: *$t: no disk has such a name: clean *"
+done
+for how in "" --flat; do
+	t=.d.byre-01234567
+	# shellcheck disable=SC2086
+	expect 1 cache spawn far "$inst/i10/$t" $how
+	one_line "byre: cache spawn: *$t: no disk has such a name: clean would \
+remove it as one that was never finished"
 done
 absent "$inst/i10"
 rm -r "$dir/far" "$inst/linked" "$base/$(name far)"
