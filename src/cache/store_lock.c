@@ -37,6 +37,9 @@ still_named(const struct store *s, const char *file, int fd, bool *ret,
 		return err_file(e, file);
 	}
 	if (fstat(fd, &own)) {
+		/* removed on another host, by now there is a new one */
+		if (errno == ESTALE)
+			return 0;
 		err_sys(e, errno, "cannot look at");
 		return err_file(e, file);
 	}

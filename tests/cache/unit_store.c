@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -15,8 +16,24 @@
 
 #define NAME "84983e441c3bd26ebaae4aa1f95129e5e54670f1"
 
-/* In the place of the C library's, so that it can fail. */
-static int stat_fails; /* the errno, or 0 */
+/* In the place of the C library's, so that they can fail. */
+static int stat_fails; /* fstatat's errno, or 0 */
+static int stale;      /* so often it is followed by an fstat with ESTALE */
+static bool stale_next;
+
+int
+fstat(int fd, struct stat *st)
+{
+	char path[64];
+
+	if (stale_next) {
+		stale_next = false;
+		errno = ESTALE;
+		return -1;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return stat(path, st);
+}
 
 int
 fstatat(int dirfd, const char *name, struct stat *st, int flags)
@@ -32,6 +49,8 @@ fstatat(int dirfd, const char *name, struct stat *st, int flags)
 	r = fd < 0 ? -1 : fstat(fd, st);
 	if (fd >= 0)
 		close(fd);
+	stale_next = stale > 0;
+	stale -= stale_next;
 	return r;
 }
 
@@ -346,6 +365,25 @@ START_TEST(a_name_that_cannot_be_looked_at)
 }
 END_TEST
 
+/* The same, removed on another host of an NFS, and made anew there. */
+START_TEST(a_lock_that_is_stale_is_none)
+{
+	struct store s = open_store("k");
+	struct store_lock a = STORE_LOCK_NONE;
+	struct err e = {0};
+
+	stale = 2;
+	ck_assert_msg(store_lock(&s, NAME, false, NULL, &a, NULL, &e) == 0,
+		"%s: %s", e.file, e.msg);
+	ck_assert_int_eq(stale, 0);
+	ck_assert(store_lock_stands(&s, &a));
+	stale = 1;
+	ck_assert(!store_lock_stands(&s, &a));
+	store_lock_release(&a);
+	store_close(&s);
+}
+END_TEST
+
 START_TEST(waiting_can_be_cancelled)
 {
 	struct store s = open_store("i");
@@ -388,6 +426,7 @@ main(void)
 	tcase_add_test(t, locks_exclude_nova_and_each_other);
 	tcase_add_test(t, a_lock_without_a_name_is_none);
 	tcase_add_test(t, a_name_that_cannot_be_looked_at);
+	tcase_add_test(t, a_lock_that_is_stale_is_none);
 	tcase_add_test(t, waiting_can_be_cancelled);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
