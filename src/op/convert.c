@@ -335,7 +335,8 @@ open_sink(struct job *j, struct err *e)
 	}
 	if (!rq->no_create && target_clear(&j->target, e))
 		return -1;
-	j->target.changed = j->target.publish == NULL;
+	/* what its caller keeps nameless is seen by nobody */
+	j->target.changed = j->target.publish == NULL && !rq->caller_syncs;
 	if (rq->target_format == FORMAT_RAW) {
 		if (!rq->no_create && preallocate_range(j->target.file, 0,
 			j->size, rq->raw_preallocation, rq->watch, false, e))

@@ -57,7 +57,8 @@ struct convert_request {
 					      * NULL */
 
 	enum cache_mode cache;        /* -t */
-	bool caller_syncs;            /* target_fd: the caller flushes it */
+	bool caller_syncs;            /* target_fd: the caller flushes it, and
+				       * drops it after an error */
 	enum engine_kind engine;
 	unsigned workers;             /* 0: pool_cpus() */
 	/* progress in bytes of data, counted first, not in the disk's bytes;
