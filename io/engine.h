@@ -70,9 +70,9 @@ enum engine_kind engine_choose(enum engine_kind asked, bool direct);
 
 #define ENGINE_DEPTH_MAX 1024
 
-/* depth: most requests that may be out, at most ENGINE_DEPTH_MAX; THREADS with depth 0 runs a request
- * inside submit, and it is reaped at once. URING where it does not work is
- * ERR_UNSUPPORTED. */
+/* depth: most requests that may be out, at most ENGINE_DEPTH_MAX; THREADS with
+ * depth 0 runs a request inside submit, and it is reaped at once. URING where
+ * it does not work is ERR_UNSUPPORTED. */
 int engine_open(struct engine *g, enum engine_kind kind, unsigned depth,
 	struct err *e);
 int engine_submit(struct engine *g, struct io_req *r, struct err *e);

@@ -9,10 +9,10 @@
  *   block ends in a padded one; whether trailing zero blocks are fed at all
  *   makes no difference). Fan-out F = 64: over an infinite sequence of leaves that
  *   is all-zero leaves from n on, node(k, i) = XXH3_128(the 64 children
- *   node(k-1, 64i .. 64i+63), seed k), the children's 16 bytes one behind the other, 1024 bytes;
- *   node(0, i) = leaf(i). h = the smallest
- *   h with 64^h >= n (h = 0 for n <= 1). root = XXH3_128("byre1\0\0\0" | u64be
- *   B | u64be n | node(h, 0) (16 zero bytes when n = 0), seed 0).
+ *   node(k-1, 64i .. 64i+63), seed k), the children's 16 bytes one behind the
+ *   other, 1024 bytes; node(0, i) = leaf(i). h = the smallest h with 64^h >= n
+ *   (h = 0 for n <= 1). root = XXH3_128("byre1\0\0\0" | u64be B | u64be n |
+ *   node(h, 0) (16 zero bytes when n = 0), seed 0).
  *
  * The identity of a content is (root, virtual size): extending an image with
  * zeros changes the size and not the digest. It finds rot, not forgery:

@@ -28,10 +28,10 @@ struct base {
  * and with verify, the whole of it is compared with the digest, and a record
  * that proves right is given the new file, and its length: zeros at the end do
  * not count. Absent: ERR_IO ENOENT. Empty, of another length or content, or
- * rotten by its last verification: ERR_CORRUPT. Another file that cannot be it: ERR_MISMATCH. Without a record (or with one
- * of another file that has no digest) it must look raw, as all that Nova
- * converts does: ERR_DENIED. What no record vouches for is flushed first:
- * whatever is built on it will be durable.
+ * rotten by its last verification: ERR_CORRUPT. Another file that cannot be it:
+ * ERR_MISMATCH. Without a record (or with one of another file that has no
+ * digest) it must look raw, as all that Nova converts does: ERR_DENIED. What no
+ * record vouches for is flushed first: whatever is built on it will be durable.
  */
 int base_open(const struct store *s, const char *name, bool verify,
 	const struct watch *w, struct base *ret, struct err *e);

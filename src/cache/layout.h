@@ -45,8 +45,9 @@ struct layout_name {
 	char format[8]; /* EPHEMERAL: the 7 characters */
 };
 
-/* Any name at all, hostile ones too; one of LAYOUT_NAME bytes is foreign. Numbers are plain decimal without leading
- * zeros; what does not fit 2^63 bytes is foreign. */
+/* Any name at all, hostile ones too; one of LAYOUT_NAME bytes is foreign. Numbers
+ * are plain decimal without leading zeros; what does not fit 2^63 bytes is
+ * foreign. */
 void layout_classify(const char *name, struct layout_name *ret);
 /* True for what may serve as a backing file: IMAGE, SIZED, SIZED_OLD, SWAP,
  * EPHEMERAL. */
