@@ -281,11 +281,14 @@ class Run:
         for disk in case.disks:
             self.same(disk)
         self.must("cache verify --instances i --cached -q", case.rotten)
-        if case.built:
+        if case.built and "--kernel" in case.args:
+            # no disk is made of one: what stands on it is somebody else's
+            os.mkdir(os.path.join(self.w, "i/z"))
+            self.must(f"create -f qcow2 -b ../../{BASE} -F raw i/z/disk")
+        elif case.built:
             self.must("cache spawn --instances i x i/z/disk -q")
-            if "--kernel" not in case.args:
-                self.must("compare --trusted -f qcow2 -F raw i/z/disk "
-                          "src.raw")
+        if case.built:
+            self.must("compare --trusted -f qcow2 -F raw i/z/disk src.raw")
         if case.args.startswith("cache pin"):
             with open(os.path.join(self.w, RECORD), encoding="utf-8") as f:
                 if not json.load(f)["pinned"]:
