@@ -4,6 +4,7 @@ returns True where both programs could, False where both refused, None where it
 makes no sense now."""
 
 import os
+import pathlib
 
 from . import image
 from .image import TOP
@@ -215,9 +216,15 @@ def check_r(p):
 
 
 def damage(p, pick, value, longer=False):
-    done = [image.set_refcount(os.path.join(d, TOP), pick, value, longer)
-            for d in p.dirs]
-    return all(done)
+    """Both copies, or neither: where one has no block for the count, the
+    other's is put back."""
+    paths = [os.path.join(d, TOP) for d in p.dirs]
+    before = [pathlib.Path(path).read_bytes() for path in paths]
+    if all([image.set_refcount(path, pick, value, longer) for path in paths]):
+        return True
+    for path, data in zip(paths, before):
+        pathlib.Path(path).write_bytes(data)
+    return False
 
 
 def repair_leaks(p):
