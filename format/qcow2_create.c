@@ -88,13 +88,27 @@ preallocate(struct qcow2_place *p, enum preallocation mode,
 	return map_area(p, mode, w, e);
 }
 
+/* The tables of a new image are mostly zeros, which stay holes. They get their
+ * room all the same: QEMU takes an image with less room than refcounts for a
+ * preallocated one, and then looks for zeros in the holes of the file and not
+ * in the tables alone. */
+static int
+reserve_tables(struct qcow2_place *p, struct err *e)
+{
+	bool done;
+
+	return p->f->is_block ? 0
+		: file_reserve(p->f, 0, p->a.end, &done, e);
+}
+
 int
 qcow2_create_begin(struct qcow2_place *p, struct file *f, struct file *data,
 	const struct qcow2_options *o, struct err *e)
 {
 	enum preallocation mode = o->preallocation;
 
-	if (qcow2_options_check(o, e) || qcow2_place_open(p, f, data, o, e))
+	if (qcow2_options_check(o, e) || qcow2_place_open(p, f, data, o, e) ||
+		reserve_tables(p, e))
 		return -1;
 	/* The raw data file must be mapped 1:1, or it would not be what the
 	 * guest sees. */
