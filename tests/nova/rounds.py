@@ -51,8 +51,10 @@ NOVA_MAY = {
     "slow": ("FileNotFoundError", "DiskNotFound"),
     "flat": ("FileNotFoundError", "DiskNotFound", "ProcessExecutionError"),
     "ahead": ("FileNotFoundError",),
-    # a disk that is being made, or is gone by now
-    "manage": ("InvalidDiskInfo", "DiskNotFound", "FileNotFoundError"),
+    # a disk that is being made, or is gone by now; FileNotFound is of a base
+    # that an instance has, and no disk yet: it went before Nova touched it
+    "manage": ("InvalidDiskInfo", "DiskNotFound", "FileNotFoundError",
+               "FileNotFound"),
     "delete": (),
 }
 
