@@ -276,11 +276,11 @@ who=$n
 # zeros that are on the disk are read, and count
 fresh
 dd if=/dev/zero of="$base/swap_12" bs=1M count=12 2>/dev/null
-"$byre" cache verify swap_12 --instances "$inst" --rate 200k -m 1 \
+"$byre" cache verify swap_12 --instances "$inst" --rate 20k -m 1 \
 	--progress-fd 3 3>progress >out 2>err &
 pid=$!
 i=0
-while ! grep -qs '"done":[1-9]' progress && [ $i -lt 600 ]; do
+while ! grep -qs '"done":[1-9]' progress && [ $i -lt 1200 ]; do
 	i=$((i + 1))
 	sleep 0.05
 done
@@ -288,13 +288,14 @@ kill -TERM $pid
 wait $pid
 [ $? -eq 143 ] || fail "it was read at once: $(cat out err)"
 
-# stopped, and taken up where it was
+# stopped, and taken up where it was (at a rate that lasts for minutes: idle I/O
+# may wait for its first read)
 fresh
-"$byre" cache verify --instances "$inst" --rate 200k -m 1 --progress-fd 3 \
+"$byre" cache verify --instances "$inst" --rate 20k -m 1 --progress-fd 3 \
 	3>progress >out 2>err &
 pid=$!
 i=0
-while ! grep -qs '"done":[1-9]' progress && [ $i -lt 600 ]; do
+while ! grep -qs '"done":[1-9]' progress && [ $i -lt 1200 ]; do
 	i=$((i + 1))
 	sleep 0.05
 done
