@@ -288,8 +288,8 @@ kill -TERM $pid
 wait $pid
 [ $? -eq 143 ] || fail "it was read at once: $(cat out err)"
 
-# stopped, and taken up where it was (at a rate that lasts for minutes: idle I/O
-# may wait for its first read)
+# stopped, and taken up where it was
+# (the rate would last for minutes: the first read of idle I/O may wait)
 fresh
 "$byre" cache verify --instances "$inst" --rate 20k -m 1 --progress-fd 3 \
 	3>progress >out 2>err &
