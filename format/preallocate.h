@@ -25,7 +25,7 @@ enum preallocation {
  * there; full writes zeros, and tells w how far it is if tell is set; nothing
  * happens for off and metadata. The file grows to `to` where it is shorter,
  * piece by piece: after a fault it may be longer than before. ERR_CANCELLED
- * when w says so, ERR_NOMEM, ERR_SYS.
+ * when w says so, ERR_NOMEM, ERR_IO.
  */
 int preallocate_range(struct file *f, uint64_t from, uint64_t to,
 	enum preallocation how, const struct watch *w, bool tell,

@@ -280,7 +280,7 @@ dd if=/dev/zero of="$base/swap_12" bs=1M count=12 2>/dev/null
 	--progress-fd 3 3>progress >out 2>err &
 pid=$!
 i=0
-while ! grep -qs '"done":[1-9]' progress && [ $i -lt 1200 ]; do
+while ! grep -qs '"done":[1-9]' progress && [ $i -lt 600 ]; do
 	i=$((i + 1))
 	sleep 0.05
 done
@@ -295,7 +295,7 @@ fresh
 	3>progress >out 2>err &
 pid=$!
 i=0
-while ! grep -qs '"done":[1-9]' progress && [ $i -lt 1200 ]; do
+while ! grep -qs '"done":[1-9]' progress && [ $i -lt 600 ]; do
 	i=$((i + 1))
 	sleep 0.05
 done

@@ -51,10 +51,8 @@ NOVA_MAY = {
     "slow": ("FileNotFoundError", "DiskNotFound"),
     "flat": ("FileNotFoundError", "DiskNotFound", "ProcessExecutionError"),
     "ahead": ("FileNotFoundError",),
-    # a disk that is being made, or is gone by now; FileNotFound is of a base
-    # that an instance has, and no disk yet: it went before Nova touched it
-    "manage": ("InvalidDiskInfo", "DiskNotFound", "FileNotFoundError",
-               "FileNotFound"),
+    # a disk that is being made, or is gone by now
+    "manage": ("InvalidDiskInfo", "DiskNotFound", "FileNotFoundError"),
     "delete": (),
 }
 
@@ -250,6 +248,13 @@ class World:
 
     # ---- what is said
 
+    def late(self, line):
+        """Nova's manager touches the base of every instance that it knows of.
+        One that has no disk may go before; that each disk has its base is
+        looked at below."""
+        return (line["name"], line["kind"]) == ("manage", "FileNotFound") and \
+            line["text"].startswith(f"File {self.base}/")
+
     def read_nova(self):
         for line in self.hear():
             what, name = line["what"], line["name"]
@@ -259,7 +264,7 @@ class World:
                 self.count["nova fetched"] += 1
             elif what == "removed":
                 self.count["nova removed"] += 1
-            elif line["kind"] in NOVA_MAY[name]:
+            elif line["kind"] in NOVA_MAY[name] or self.late(line):
                 self.count[f"nova {name} gave up"] += 1
                 self.words[f"nova {name}: {line['kind']}"] += 1
             else:
